@@ -1,0 +1,47 @@
+# The verbs of this repository. `make help` lists them.
+SHELL := bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FACES ?=
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install system demo test lint types up bench clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (the first time takes a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,local,dev]'
+	@touch $@
+
+install: $(STAMP) ## install Kith and everything it needs into .venv
+
+system: ## install the servers the tests talk to (S3, RabbitMQ), where apt-get may
+	@tests/servers/install
+
+demo: $(STAMP) ## enrol people, recognise them, meet strangers: on FACES=dir or the shared faces
+	@$(BIN)/python -m producers.demo $(if $(FACES),--faces "$(FACES)")
+
+up: $(STAMP) ## start Valkey, the store and the workers on this machine
+	@$(BIN)/kith up
+
+lint: $(STAMP) ## style, types, who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: $(STAMP) system ## install everything and run the whole test suite
+	@$(BIN)/python -m pytest
+
+bench: $(STAMP) ## run the benchmarks, or one: make bench ONLY=pipeline
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+clean: ## remove what make made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info benchmarks/out

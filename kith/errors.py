@@ -1,0 +1,202 @@
+"""Everything that can go wrong, as one tree.
+
+    KithError
+    ├── Retryable                  the same request may succeed later, nothing about it is wrong
+    │   ├── StoreUnavailable       object storage cannot be reached
+    │   ├── StoreDenied            object storage refused our credentials or bucket
+    │   ├── StateUnavailable       Redis (gallery, ledger, results) cannot be reached
+    │   ├── StateFull              Redis refuses writes: out of memory under `noeviction`
+    │   ├── BrokerUnavailable      the message broker cannot be reached
+    │   ├── GalleryBehind          this worker's replica has not reached the sequence a job demands
+    │   ├── Overloaded             more open jobs than the limit allows
+    │   ├── NoAnswerYet            a wait for decisions ran out of time; the job is still open
+    │   └── ModelThreadDead        the thread that runs the network has died
+    └── Rejected                   the same request will fail again
+        ├── ImageRejected          one image; the others of its job are unharmed
+        │   ├── EmptyImage         ├── NotAnImage       ├── TruncatedImage   ├── AnimatedImage
+        │   ├── ImageTooLarge      ├── MissingImage     └── CorruptImage
+        ├── FaceRejected           the image is fine, the face in it is not usable
+        │   ├── NoFace             ├── LowQuality       └── SeveralFaces
+        ├── JobRejected            a whole job; it goes to the dead letters with this reason
+        │   ├── UnknownWireVersion ├── MalformedMessage ├── UnknownGallery   ├── ModelMismatch
+        │   ├── PoisonedJob        ├── NotInLedger      ├── RetriesExhausted └── JobDead
+        ├── InvalidName            a subject or gallery name outside its limits
+        ├── InvalidTemplate        a vector of wrong length, not finite or not of unit length
+        ├── UnknownSubject         no subject of that name in the gallery
+        ├── NameTaken              another subject of the gallery has that name
+        ├── InvalidPack            a model pack whose manifest or files cannot be trusted
+        └── Misconfigured          a setting that cannot work, or an installation that lacks a part
+
+Retryable and Rejected never meet in one class: who catches one knows whether trying again makes sense.
+"""
+
+import re
+
+
+class KithError(Exception):
+    """Something went wrong in Kith."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+    @property
+    def code(self) -> str:
+        """The class name in snake_case: the stable word for logs, decisions and exit messages."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def reason(self) -> str:
+        """`code: message`, as it stands in decisions and dead letters."""
+        return f"{self.code}: {self}"
+
+
+class Retryable(KithError):
+    """The same request may succeed later."""
+
+
+class StoreUnavailable(Retryable):
+    """Object storage cannot be reached."""
+
+
+class StoreDenied(Retryable):
+    """Object storage refused the credentials or the bucket; the job is fine, the configuration is not."""
+
+
+class StateUnavailable(Retryable):
+    """Redis cannot be reached."""
+
+
+class StateFull(Retryable):
+    """Redis is out of memory and refuses writes; matching goes on, free memory or raise maxmemory to enrol."""
+
+
+class BrokerUnavailable(Retryable):
+    """The message broker cannot be reached."""
+
+
+class GalleryBehind(Retryable):
+    """The gallery replica has not reached the demanded sequence number yet."""
+
+
+class Overloaded(Retryable):
+    """Too many jobs are open; send again when some are decided."""
+
+
+class NoAnswerYet(Retryable):
+    """The job is accepted and still open, the wait for its decisions ran out of time."""
+
+
+class ModelThreadDead(Retryable):
+    """The thread that runs the network has died; the process is about to exit."""
+
+
+class Rejected(KithError):
+    """The same request will fail again."""
+
+
+class ImageRejected(Rejected):
+    """The image cannot be used."""
+
+
+class EmptyImage(ImageRejected):
+    """The image has no bytes."""
+
+
+class NotAnImage(ImageRejected):
+    """The bytes are not an image of an accepted format."""
+
+
+class TruncatedImage(ImageRejected):
+    """The image ends before its data does."""
+
+
+class AnimatedImage(ImageRejected):
+    """The image has several frames; send the one that counts as its own image."""
+
+
+class ImageTooLarge(ImageRejected):
+    """The image has more bytes or pixels than the limit."""
+
+
+class MissingImage(ImageRejected):
+    """The image is not in the store."""
+
+
+class CorruptImage(ImageRejected):
+    """The bytes under this key do not hash to it."""
+
+
+class FaceRejected(Rejected):
+    """The face cannot be used."""
+
+
+class NoFace(FaceRejected):
+    """No face was found in the image."""
+
+
+class LowQuality(FaceRejected):
+    """The best face is too small, blurred, dark or turned away to be recognised."""
+
+
+class SeveralFaces(FaceRejected):
+    """The image shows several faces of similar size; crop it to the one to enrol."""
+
+
+class JobRejected(Rejected):
+    """The job cannot be done."""
+
+
+class UnknownWireVersion(JobRejected):
+    """The message was written by a newer version of Kith; upgrade this process, then retry it from the dead letters."""
+
+
+class MalformedMessage(JobRejected):
+    """The message does not follow its schema."""
+
+
+class UnknownGallery(JobRejected):
+    """There is no gallery of this name."""
+
+
+class ModelMismatch(JobRejected):
+    """The job, the gallery and the worker do not use the same model."""
+
+
+class PoisonedJob(JobRejected):
+    """The job was started many times and never finished."""
+
+
+class RetriesExhausted(JobRejected):
+    """The job was retried as often as the settings allow."""
+
+
+class NotInLedger(JobRejected):
+    """The message names a job the ledger does not hold: finished long ago, or never accepted."""
+
+
+class JobDead(JobRejected):
+    """The job ended in the dead letters."""
+
+
+class InvalidName(Rejected, ValueError):
+    """The name is outside its limits."""
+
+
+class InvalidTemplate(Rejected):
+    """The vector is not a finite unit vector of the gallery's dimension."""
+
+
+class UnknownSubject(Rejected):
+    """No subject of this name is in the gallery."""
+
+
+class NameTaken(Rejected):
+    """Another subject of the gallery has this name."""
+
+
+class InvalidPack(Rejected):
+    """The model pack cannot be trusted."""
+
+
+class Misconfigured(Rejected):
+    """A setting cannot work, or a part is not installed."""

@@ -1,0 +1,46 @@
+"""Object storage as Kith needs it: bytes in, content address out. Implemented in kith.backends for S3 and a directory.
+
+A key is the SHA-256 of the bytes, so the same picture is stored once, a repeated upload changes nothing, and what comes
+back can be checked against the name it was asked by.
+"""
+
+from hashlib import sha256
+from typing import Protocol
+
+
+class ImageStore(Protocol):
+    """One contract, tested by one suite, whatever holds the bytes. Safe to call from many threads."""
+
+    def put(self, data: bytes) -> str:
+        """Store `data`, return its key. Raises EmptyImage, StoreUnavailable, StoreDenied."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The bytes under `key`. Raises MissingImage, CorruptImage, StoreUnavailable, StoreDenied."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether `key` is stored. Raises StoreUnavailable, StoreDenied."""
+        ...
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; whether it was there. Raises StoreUnavailable, StoreDenied."""
+        ...
+
+    def upload_url(self, key: str) -> str:
+        """A URL that takes the bytes of `key` by HTTP PUT without credentials until it expires (settings).
+
+        The directory store answers with the `file:` URL of the place. Whatever is put there, `get` refuses bytes that
+        do not hash to the key.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raises StoreUnavailable or StoreDenied, naming the place, when the store cannot be used; for start-up."""
+        ...
+
+
+def content_key(data: bytes) -> str:
+    """The key of `data`: `ab/abcdef…`, SHA-256 in hex under its first two digits (few entries per directory)."""
+    digest = sha256(data).hexdigest()
+    return f"{digest[:2]}/{digest}"

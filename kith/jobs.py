@@ -1,0 +1,243 @@
+"""What travels between processes: EmbedJob in, Decision out. The names of lanes and tasks live here too.
+
+A job holds 1..64 images because a message costs the broker about as much as it does to embed a face: jobs of many
+images pay it once. Everything is frozen; `kith.wire` turns it into JSON and back. Times are Unix milliseconds (int).
+"""
+
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kith.names import gallery_name, subject_name
+
+#: Celery task names: what a producer in another language would put in a message.
+EMBED_TASK = "kith.embed"
+PUBLISH_TASK = "kith.publish"
+
+#: Queue of publish workers; the lanes are the queues of embed workers.
+PUBLISH_QUEUE = "publish"
+
+#: More images than this would make one redelivery expensive and one message large.
+MAX_IMAGES_PER_JOB = 64
+
+_MAX_ID = 200
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Lane(StrEnum):
+    """How urgent a job is. Workers empty LIVE first, then INTERACTIVE, then BULK."""
+
+    LIVE = "live"
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+#: Most urgent first.
+LANES = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)
+
+
+class Kind(StrEnum):
+    """What a job asks: who is this, remember this person, or is this the person claimed?"""
+
+    IDENTIFY = "identify"
+    ENROL = "enrol"
+    VERIFY = "verify"
+
+
+class Outcome(StrEnum):
+    """What was decided about one image.
+
+    `enrolled` answers an enrol job only: a consumer that opens doors on `match` must never be moved by an enrolment.
+    """
+
+    MATCH = "match"
+    UNKNOWN = "unknown"
+    NO_FACE = "no_face"
+    LOW_QUALITY = "low_quality"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    ENROLLED = "enrolled"
+
+
+class Content(StrEnum):
+    """What an image shows: a photo to find faces in, or a crop already aligned to the model's template."""
+
+    PHOTO = "photo"
+    ALIGNED = "aligned"
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One image of a job.
+
+    key: its content address in the object store. subject: whom to enrol, or who is claimed (verify); absent for
+    identify. label: the producer's own word for it (a path, a frame number), carried to the decision untouched.
+    """
+
+    key: str
+    subject: str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.key) <= _MAX_ID:
+            raise ValueError(f"image key of {len(self.key)} characters, the limit is 1..{_MAX_ID}")
+        if self.subject is not None:
+            # Normalised here, at the one gate every name passes: two spellings of é are one person.
+            object.__setattr__(self, "subject", subject_name(self.subject))
+        if self.label is not None and len(self.label) > 1024:
+            raise ValueError(f"label of {len(self.label)} characters, the limit is 1024")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedJob:
+    """A request to embed and decide 1..64 images against one gallery.
+
+    model_id: the model the job was made for, None for whatever the gallery uses. min_sequence: answer only from a
+    gallery that has seen this change (read your own writes). expires_ms: past it the decision is `expired`.
+    traceparent: W3C trace context, passed through.
+    """
+
+    job_id: str
+    kind: Kind
+    gallery: str
+    lane: Lane
+    images: tuple[ImageRef, ...]
+    created_ms: int
+    content: Content = Content.PHOTO
+    model_id: str | None = None
+    expires_ms: int | None = None
+    min_sequence: int = 0
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+    wire: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.images) <= MAX_IMAGES_PER_JOB:
+            raise ValueError(f"a job holds 1..{MAX_IMAGES_PER_JOB} images, this one {len(self.images)}")
+        if not 1 <= len(self.job_id) <= _MAX_ID:
+            raise ValueError(f"job_id of {len(self.job_id)} characters, the limit is 1..{_MAX_ID}")
+        gallery_name(self.gallery)
+        if self.kind is not Kind.IDENTIFY and any(image.subject is None for image in self.images):
+            raise ValueError(f"every image of a job of kind {self.kind} names its subject")
+        if self.lane is Lane.LIVE and self.expires_ms is None:
+            raise ValueError("a live job needs expires_ms: an old live frame must never produce a match")
+
+    def expired(self, at_ms: int) -> bool:
+        """Whether the deadline has passed at `at_ms`."""
+        return self.expires_ms is not None and at_ms > self.expires_ms
+
+
+def new_job_id(gallery: str, idempotency_key: str | None) -> str:
+    """A fresh id, or the one id that `idempotency_key` names in `gallery`: the same key is the same job."""
+    if idempotency_key is None:
+        return uuid.uuid4().hex
+    return sha256(f"{gallery}\0{idempotency_key}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Face quality, each part in 0..1 (1 is best) and `value` their combination. See kith.quality."""
+
+    value: Finite
+    size: Finite
+    sharpness: Finite
+    pose: Finite
+    brightness: Finite
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face of an image and what was decided about it.
+
+    box: x, y, width, height and landmarks: five (x, y), in pixels of the upright image; absent for aligned input.
+    score: cosine similarity to the best template of `subject` (nearest subject, whether or not it passed the cutoff).
+    """
+
+    outcome: Outcome
+    score: Finite | None = None
+    subject: str | None = None
+    subject_id: str | None = None
+    runner_up: str | None = None
+    runner_up_score: Finite | None = None
+    box: tuple[Finite, Finite, Finite, Finite] | None = None
+    landmarks: tuple[tuple[Finite, Finite], ...] | None = None
+    detector_score: Finite | None = None
+    quality: Quality | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The one answer to one image of one job. `face` is the principal face, `others` the rest, largest first.
+
+    cutoff: the similarity a match needed. gallery_version: sequence number of the gallery it was made with; for an
+    enrolment, the number of its own change. `face.subject` names somebody known only where `outcome` is `match` (or
+    `enrolled`); otherwise it is merely the nearest. timings_ms: milliseconds spent in each stage.
+    """
+
+    decision_id: str
+    job_id: str
+    index: int
+    kind: Kind
+    gallery: str
+    lane: Lane
+    image: str
+    outcome: Outcome
+    created_ms: int
+    decided_ms: int
+    label: str | None = None
+    face: Face | None = None
+    others: tuple[Face, ...] = ()
+    faces_found: int = 0
+    cutoff: Finite | None = None
+    gallery_version: int | None = None
+    model_id: str | None = None
+    template_id: str | None = None
+    reason: str | None = None
+    timings_ms: dict[str, Finite] = field(default_factory=dict)
+    expires_ms: int | None = None
+    published_ms: int | None = None
+    traceparent: str | None = None
+    wire: Literal[1] = 1
+
+    @property
+    def subject(self) -> str | None:
+        """Who it is: the subject of a match or an enrolment, None for anything else."""
+        known = self.outcome in (Outcome.MATCH, Outcome.ENROLLED)
+        return self.face.subject if known and self.face else None
+
+    def expire(self) -> "Decision":
+        """The same decision made harmless: nobody is named in it."""
+        return replace(self, outcome=Outcome.EXPIRED, face=None, others=(), template_id=None, reason="expired: past its deadline")
+
+
+def decide(job: EmbedJob, index: int, outcome: Outcome, **parts: object) -> Decision:
+    """A decision about image `index` of `job`; its id depends on nothing but the two, so a redelivery repeats it."""
+    image = job.images[index]
+    return Decision(
+        decision_id=f"{job.job_id}:{index}",
+        job_id=job.job_id,
+        index=index,
+        kind=job.kind,
+        gallery=job.gallery,
+        lane=job.lane,
+        image=image.key,
+        label=image.label,
+        outcome=outcome,
+        created_ms=job.created_ms,
+        decided_ms=now_ms(),
+        expires_ms=job.expires_ms,
+        traceparent=job.traceparent,
+        **parts,  # type: ignore[arg-type]
+    )
