@@ -4,6 +4,7 @@ Order, first wins: environment (`KITH_STORE__KIND=s3`), the file named by `--con
 Secrets are `SecretStr`: masked in reprs and logs, and readable from files (`KITH_SECRETS_DIR`, as Docker mounts them).
 """
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -68,6 +69,11 @@ class Worker(_Section):
     heartbeat_s: Positive = 2.0
     sequence_wait_s: Positive = 2.0
 
+    @property
+    def beat_lifetime_s(self) -> float:
+        """Silence after which a worker counts as dead: three beats, so that one late beat costs nothing."""
+        return 3 * self.heartbeat_s
+
 
 class Jobs(_Section):
     images_per_job: Annotated[int, Field(ge=1, le=MAX_IMAGES_PER_JOB)] = 16
@@ -128,7 +134,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
 
     @model_validator(mode="after")
-    def _redelivery_outlasts_the_slowest_job(self) -> Self:
+    def _s3_needs_its_keys(self) -> Self:
         if self.store.kind == "s3" and not (self.store.access_key.get_secret_value() and self.store.secret_key.get_secret_value()):
             raise ValueError("store.kind = 's3' needs store.access_key and store.secret_key (KITH_STORE__ACCESS_KEY, …)")
         return self
@@ -171,3 +177,22 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         where = f"{named} or " if named else ""
         raise Misconfigured(f"{knob}: {first['msg']} (set in {where}KITH_{knob.replace('.', '__').upper()})") from None
     return loaded
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """`settings` as the variables that make `load` return them again, secrets in clear: for a child process's own eyes."""
+    flat: dict[str, str] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, BaseModel):
+            for part in type(value).model_fields:
+                add(f"{name}__{part}" if name != "KITH" else f"KITH_{part}", getattr(value, part))
+        elif isinstance(value, SecretStr):
+            flat[name.upper()] = value.get_secret_value()
+        elif isinstance(value, tuple):
+            flat[name.upper()] = json.dumps([str(item) for item in value])
+        elif value is not None:
+            flat[name.upper()] = str(value)
+
+    add("KITH", settings)
+    return flat

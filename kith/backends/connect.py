@@ -1,0 +1,29 @@
+"""From settings to open backends, for the composition roots: one place that knows how each part is reached."""
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from kith.backends.images_directory import DirectoryImageStore
+from kith.backends.images_minio import MinioImageStore
+from kith.imagestore import ImageStore
+from kith.settings import Settings
+
+
+def redis_client(settings: Settings) -> "redis.Redis":
+    """A client for the state. It rides out a restart of the server: every script it runs may safely be run twice."""
+    return redis.Redis.from_url(
+        settings.redis.url.get_secret_value(),
+        socket_timeout=settings.redis.timeout_s,
+        socket_connect_timeout=settings.redis.timeout_s,
+        health_check_interval=25,
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=6),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
+    )
+
+
+def image_store(settings: Settings) -> ImageStore:
+    """The configured store, not yet checked."""
+    if settings.store.kind == "s3":
+        return MinioImageStore(settings.store)
+    return DirectoryImageStore(settings.store.directory.expanduser())

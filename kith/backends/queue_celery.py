@@ -1,0 +1,126 @@
+"""The broker through Celery: ordinary tasks, JSON only, over Redis/Valkey or RabbitMQ.
+
+Nothing here is relied upon for delivery: the ledger and its sweeper are what keeps a job. The options below make loss rare
+and redelivery quick.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from kith.errors import BrokerUnavailable
+from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
+from kith.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+#: Waits between attempts to reach a broker that is away; past them the sweeper takes over.
+_RETRY_S = (0.1, 0.4)
+
+
+def queue_name(settings: Settings, queue: str) -> str:
+    """Broker-side name of a lane or of the publish queue: two installations may share one broker."""
+    return f"{settings.redis.prefix}.{queue}"
+
+
+def make_app(settings: Settings) -> Celery:
+    """The Celery application, configured but without tasks; `workers.app` adds those."""
+    app = Celery("kith", set_as_current=False)
+    app.conf.update(
+        broker_url=settings.broker_url,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_transport_options(settings),
+        # The result backend alone would cost 45 % more CPU; decisions travel by the results stream.
+        result_backend=None,
+        task_ignore_result=True,
+        accept_content=["json"],
+        task_serializer="json",
+        task_queues=[Queue(queue_name(settings, name), durable=True) for name in (*LANES, PUBLISH_QUEUE)],
+        task_create_missing_queues=False,
+        task_acks_late=True,
+        # A failure the task itself did not handle: acknowledged, the sweeper sends the job again after its time.
+        task_acks_on_failure_or_timeout=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=settings.broker.events,
+        task_send_sent_event=settings.broker.events,
+        worker_hijack_root_logger=False,
+        # Running tasks finish when the connection breaks: their decisions are saved in Redis, not in the broker.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=True,
+    )
+    return app
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    if settings.broker_url.startswith(("amqp", "pyamqp")):
+        return {"confirm_publish": True, "max_retries": 1, "interval_start": 0.1, "interval_max": 0.4}
+    return {
+        # Long enough for the slowest job, short enough for a restarted broker's reserved messages to come back.
+        "visibility_timeout": settings.broker.redelivery_s,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        # Strict: a worker takes from `bulk` only when `live` and `interactive` are empty.
+        "queue_order_strategy": "priority",
+        "socket_timeout": settings.redis.timeout_s,
+        "socket_connect_timeout": settings.redis.timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "global_keyprefix": "",
+        "max_retries": 1,
+        "interval_start": 0.1,
+        "interval_max": 0.4,
+    }
+
+
+class CeleryQueue:
+    """Implements kith.intake.JobQueue. Safe to call from many threads."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    def send(self, payload: str, lane: Lane) -> None:
+        self.send_many([(payload, lane)])
+
+    def send_many(self, payloads: Sequence[tuple[str, Lane]]) -> None:
+        if payloads:
+            self._send(EMBED_TASK, payloads)
+
+    def send_saved(self, job_id: str) -> None:
+        self._send(PUBLISH_TASK, [(job_id, PUBLISH_QUEUE)])
+
+    def depth(self, queue: str) -> int:
+        with _mapped(), self._app.connection_for_write() as connection, connection.channel() as channel:
+            declared = channel.queue_declare(queue=queue_name(self._settings, queue), passive=False, durable=True, auto_delete=False)
+            return int(declared.message_count)
+
+    def _send(self, task: str, messages: Sequence[tuple[str, str]]) -> None:
+        for wait_s in (*_RETRY_S, None):
+            try:
+                with _mapped(), self._app.producer_pool.acquire(block=True) as producer, producer.batch(64):
+                    for argument, queue in messages:
+                        self._app.send_task(
+                            task, args=[argument], queue=queue_name(self._settings, queue), producer=producer, retry=False
+                        )
+                return
+            except BrokerUnavailable:
+                # Some of the batch may be out already; a job sent twice is noticed by the ledger.
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Whatever kombu, amqp or redis raise for a broker that is away, as BrokerUnavailable."""
+    try:
+        yield
+    except (OperationalError, OSError) as away:
+        raise BrokerUnavailable(f"the broker cannot be reached: {away}") from away

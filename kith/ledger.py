@@ -1,0 +1,202 @@
+"""The job ledger: which jobs were accepted and are not decided yet. The promise "accepted is decided" rests on it.
+
+A job's life, each arrow one atomic step in Redis (kith/backends/ledger.lua):
+
+    accept ──▶ sent ──start──▶ started ──save──▶ saved ──publish──▶ done (forgotten after a while)
+                ▲                 │ defer (retry later)                 any stage ──bury──▶ dead letters
+                └────resend───────┴─▶ deferred
+
+The broker only carries hints that a job is worth looking at. Whatever message it loses, the sweeper finds the job here
+overdue and sends another; whatever message it delivers twice, `start` and `publish` notice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from kith.jobs import Decision, EmbedJob, Lane
+
+
+class Accepted(StrEnum):
+    """The ledger's answer to a submission."""
+
+    NEW = "new"
+    OPEN = "open"
+    DONE = "done"
+    DEAD = "dead"
+
+
+class Start(StrEnum):
+    """The ledger's answer to a worker that holds a job's message.
+
+    GO: do it. RUNNING: a living worker is at it. SAVED: decided, only its publication is missing. FINISHED: published or
+    buried. POISONED: started too often. ABSENT: no trace of it.
+    """
+
+    GO = "go"
+    RUNNING = "running"
+    SAVED = "saved"
+    FINISHED = "finished"
+    POISONED = "poisoned"
+    ABSENT = "absent"
+
+
+class Stage(StrEnum):
+    """Where an open job stands."""
+
+    SENT = "sent"
+    STARTED = "started"
+    DEFERRED = "deferred"
+    SAVED = "saved"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """One open job whose time to be looked at has come. Times are Unix milliseconds of the ledger's own clock."""
+
+    job_id: str
+    stage: Stage
+    lane: Lane
+    payload: str
+    due_ms: int
+    sent_ms: int
+    started_ms: int
+    sends: int
+    worker_alive: bool
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that will not be decided, with its reason. `payload` is the message exactly as it came."""
+
+    dead_id: str
+    code: str
+    reason: str
+    payload: str
+    lane: Lane
+    buried_ms: int
+    worker: str | None = None
+    wire: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """`state` is a stage, `done`, `dead` or `unknown`; `entries` are ids in the results stream, `reason` why it died
+    or was last deferred."""
+
+    state: str
+    entries: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """What a worker says of itself every few seconds."""
+
+    worker_id: str
+    role: str
+    host: str
+    pid: int
+    started_ms: int
+    seen_ms: int
+    model_id: str | None = None
+    model_name: str | None = None
+    runtime: str | None = None
+    lanes: tuple[str, ...] = ()
+    batch_size: int | None = None
+    batch_fill: float | None = None
+    images: int = 0
+    jobs: int = 0
+    rss_mb: float | None = None
+    galleries: dict[str, int] | None = None
+    wire: Literal[1] = 1
+
+
+class Ledger(Protocol):
+    """Every method raises StateUnavailable when Redis is away and StateFull when it refuses writes."""
+
+    def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
+        """Open jobs before their messages are sent. Raises Overloaded past `jobs.max_open`; those before it are open."""
+        ...
+
+    def start(self, job_id: str, worker_id: str) -> Start:
+        """Count one delivery and claim the job for a worker."""
+        ...
+
+    def save(self, job_id: str, decisions: Sequence[Decision]) -> bool:
+        """Keep the decisions of all images until they are published; False when the job is not open any more."""
+        ...
+
+    def saved(self, job_id: str) -> list[Decision]:
+        """The decisions waiting to be published, empty when there are none."""
+        ...
+
+    def publish(self, job_id: str, decisions: Sequence[Decision]) -> bool:
+        """Append all decisions to the results and strike the job off, in one step; False when that was done before."""
+        ...
+
+    def defer(self, job_id: str, reason: str) -> float | None:
+        """Put the job off with growing backoff: seconds until it is sent again, None when its retries are used up."""
+        ...
+
+    def bury(self, letter: DeadLetter) -> bool:
+        """Move the job to the dead letters; False when it was published meanwhile."""
+        ...
+
+    def overdue(self, limit: int) -> list[OpenJob]:
+        """Open jobs whose time has come, oldest first."""
+        ...
+
+    def resend(self, job: OpenJob) -> bool:
+        """Note that `job` is sent once more; False when another sweeper was faster or the job moved on."""
+        ...
+
+    def postpone(self, job: OpenJob) -> None:
+        """Look at `job` again later, nothing is wrong with it."""
+        ...
+
+    def newest_started_ms(self, lane: Lane) -> int:
+        """Time of sending of the newest job of `lane` that any worker started: older ones still waiting were overtaken."""
+        ...
+
+    def state(self, job_id: str) -> JobState:
+        """Where a job stands."""
+        ...
+
+    def open_count(self) -> int:
+        """How many jobs are open."""
+        ...
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that a worker lives; it counts as dead after three beats of silence."""
+        ...
+
+    def sign_off(self, worker_id: str) -> None:
+        """Say that a worker ends in good order."""
+        ...
+
+    def workers(self) -> list[WorkerBeat]:
+        """The living workers."""
+        ...
+
+    def dead_letters(self, limit: int = 100, offset: int = 0) -> list[DeadLetter]:
+        """Dead letters, newest first."""
+        ...
+
+    def dead_letter(self, dead_id: str) -> DeadLetter | None:
+        """One dead letter."""
+        ...
+
+    def dead_count(self) -> int:
+        """How many dead letters there are."""
+        ...
+
+    def revive(self, dead_id: str) -> bool:
+        """Open the job of a dead letter again, due at once, with fresh counters; False when there is none."""
+        ...
+
+    def drop(self, dead_id: str) -> bool:
+        """Delete a dead letter for good; False when there is none."""
+        ...

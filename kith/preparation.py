@@ -1,0 +1,142 @@
+"""One image reference → the crops of its faces, ready for the network: fetch, decode, detect, align, assess.
+
+Runs in threads: the heavy part of each stage (socket, JPEG decoder, detector, warp) releases the interpreter lock.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from kith import alignment, images, quality
+from kith.detector import Detection, Detector
+from kith.errors import ImageRejected, LowQuality, NoFace, Rejected, SeveralFaces
+from kith.imagestore import ImageStore
+from kith.jobs import Content, EmbedJob, Kind, Quality
+from kith.settings import Settings
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One face. pixels: uint8 (size, size, 3) RGB, aligned. detection: where it was, None for aligned input.
+
+    refused: why it is not worth embedding, None when it is.
+    """
+
+    pixels: Pixels
+    quality: Quality
+    detection: Detection | None
+    refused: LowQuality | None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """An image's crops, principal face first, or why there are none. Timings in milliseconds."""
+
+    crops: tuple[Crop, ...] = ()
+    faces_found: int = 0
+    rejected: Rejected | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Preparer:
+    """Prepares images for one model. Safe to call from many threads."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        detector: Detector | None,
+        template: npt.NDArray[np.float32],
+        input_size: int,
+        settings: Settings,
+    ) -> None:
+        self._store = store
+        self._detector = detector
+        self._template = template
+        self._input_size = input_size
+        self._limits = settings.limits
+        self._rule = settings.decisions
+
+    def prepare(self, job: EmbedJob, index: int) -> Prepared:
+        """Image `index` of `job`. A Rejected is part of the result, one image's trouble is its own.
+
+        Raises Retryable (the store is away): then the whole job is tried again later.
+        """
+        prepared = Prepared()
+        try:
+            with _Stopwatch(prepared.timings_ms, "fetch"):
+                data = self._store.get(job.images[index].key)
+            with _Stopwatch(prepared.timings_ms, "decode"):
+                pixels = images.decode(data, self._limits)
+            if job.content is Content.ALIGNED:
+                prepared.crops = (self._aligned(pixels),)
+                prepared.faces_found = 1
+            else:
+                self._find_faces(pixels, prepared)
+            if job.kind is not Kind.IDENTIFY:
+                prepared.crops = (self._the_one_face(prepared.crops),)
+        except Rejected as refusal:
+            prepared.rejected = refusal
+        return prepared
+
+    def _aligned(self, pixels: Pixels) -> Crop:
+        height, width = pixels.shape[:2]
+        if (height, width) != (self._input_size, self._input_size):
+            raise ImageRejected(
+                f"an aligned crop is {self._input_size}×{self._input_size}, this image {width}×{height}; "
+                "send it as a photo, or align it"
+            )
+        return Crop(pixels, quality.assess(pixels, None), None, None)
+
+    def _find_faces(self, pixels: Pixels, prepared: Prepared) -> None:
+        if self._detector is None:
+            raise ImageRejected("the model pack has no detector, so it takes aligned crops only, and this is a photo")
+        with _Stopwatch(prepared.timings_ms, "detect"):
+            found = self._detector.detect(pixels)
+        prepared.faces_found = len(found)
+        if not found:
+            raise NoFace(f"no face found in {pixels.shape[1]}×{pixels.shape[0]} pixels")
+        with _Stopwatch(prepared.timings_ms, "align"):
+            crops = [self._crop(pixels, detection) for detection in found[: self._rule.max_faces]]
+        prepared.crops = tuple(crops)
+
+    def _crop(self, pixels: Pixels, detection: Detection) -> Crop:
+        aligned = alignment.align(pixels, detection.landmarks, self._input_size, self._template)
+        assessed = quality.assess(aligned, detection)
+        side = min(detection.box[2:])
+        refused = None
+        if side < self._rule.min_face_px:
+            refused = LowQuality(f"the face is {side:.0f} px wide, decisions.min_face_px is {self._rule.min_face_px}")
+        elif assessed.value < self._rule.min_quality:
+            refused = LowQuality(
+                f"face quality {assessed.value:.2f} (size {assessed.size:.2f}, sharpness {assessed.sharpness:.2f}, "
+                f"pose {assessed.pose:.2f}, brightness {assessed.brightness:.2f}) is below "
+                f"decisions.min_quality {self._rule.min_quality:g}"
+            )
+        return Crop(aligned, assessed, detection, refused)
+
+    def _the_one_face(self, crops: Sequence[Crop]) -> Crop:
+        """The face to enrol or verify. Raises SeveralFaces when no face stands out by its area."""
+        areas = [crop.detection.box[2] * crop.detection.box[3] for crop in crops if crop.detection is not None]
+        if len(areas) > 1 and areas[0] < self._rule.enrol_dominance * areas[1]:
+            raise SeveralFaces(
+                f"{len(areas)} faces, and the largest is only {areas[0] / areas[1]:.1f}× the next "
+                f"(decisions.enrol_dominance {self._rule.enrol_dominance:g}); crop the image to the one you mean"
+            )
+        return crops[0]
+
+
+class _Stopwatch:
+    def __init__(self, timings_ms: dict[str, float], stage: str) -> None:
+        self._timings_ms = timings_ms
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._started_s = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._timings_ms[self._stage] = round((time.perf_counter() - self._started_s) * 1000, 3)

@@ -1,0 +1,75 @@
+"""The Celery side of the workers: tasks, lanes, acknowledgements. What a task does is `workers.embed` and `workers.publish`.
+
+    python -m workers.embed               an embed worker (all lanes; --lanes live,interactive reserves it)
+    python -m workers.publish             a publish worker
+    python -m workers.upkeep              the sweeper
+    celery -A workers.app flower          works as with any Celery application
+
+A task is acknowledged after its handler returned: by then the decisions are saved in the ledger, or the ledger knows when
+to try again. A handler that raises is acknowledged too, and the sweeper re-sends the job: no message loops in the broker.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from celery import Celery, Task
+
+from kith.backends.queue_celery import make_app, queue_name
+from kith.jobs import EMBED_TASK, PUBLISH_TASK
+from kith.settings import Settings, load
+
+
+def register(app: Celery, name: str, handle: Callable[[str], None]) -> Task:
+    """Make `handle` the body of task `name`. Its one argument is JSON text or an id, never an object."""
+
+    def task(argument: str) -> None:
+        handle(argument)
+
+    task.__name__ = name.rpartition(".")[2]
+    registered: Task = app.task(task, name=name, acks_late=True, ignore_result=True)
+    return registered
+
+
+def run(app: Celery, settings: Settings, *, queues: Sequence[str], concurrency: int, node: str) -> int:
+    """Serve `queues` until told to stop; returns the exit code. One process, one pool of threads.
+
+    Threads, because forking after CUDA is initialised breaks it and the model thread is shared by all tasks; gossip and
+    mingle are off because workers need nothing from each other.
+    """
+    arguments = [
+        "worker",
+        "--pool=threads",
+        f"--concurrency={concurrency}",
+        f"--queues={','.join(queue_name(settings, queue) for queue in queues)}",
+        f"--hostname={node}@%h",
+        "--without-gossip",
+        "--without-mingle",
+        "--loglevel=WARNING",
+        *(["--task-events"] if settings.broker.events else []),
+    ]
+    try:
+        app.worker_main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+@cache
+def _monitored() -> Celery:
+    """The application as Flower and `celery inspect` see it: every task by name, none of their bodies."""
+    app = make_app(load())
+    for name in (EMBED_TASK, PUBLISH_TASK):
+        register(app, name, _not_a_worker)
+    return app
+
+
+def _not_a_worker(_: str) -> None:
+    sys.exit("tasks run in `python -m workers.embed` and `python -m workers.publish`, which load the model first")
+
+
+def __getattr__(name: str) -> Celery:
+    # `celery -A workers.app` looks for `app`: built when asked for, so that importing this module reads no settings.
+    if name in ("app", "celery"):
+        return _monitored()
+    raise AttributeError(name)

@@ -1,0 +1,202 @@
+"""The composition root of the workers: settings in, running process out. Nothing else here decides anything."""
+
+import argparse
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from kith.backends.connect import image_store, redis_client
+from kith.backends.gallery_redis import RedisGallery
+from kith.backends.ledger_redis import RedisLedger
+from kith.backends.queue_celery import CeleryQueue, make_app
+from kith.batcher import Batcher
+from kith.checkpoints import Pack, load_pack
+from kith.errors import KithError, Misconfigured
+from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
+from kith.ledger import WorkerBeat
+from kith.preparation import Preparer
+from kith.recognition import Recogniser
+from kith.replica import Follower
+from kith.settings import Settings, load
+from workers import app as celery_app
+from workers.embed import EmbedWorker
+from workers.heartbeat import Heartbeat
+from workers.publish import PublishWorker
+from workers.publisher import Publisher
+from workers.sweeper import Sweeper
+from workers.upkeep import Upkeep
+
+_log = logging.getLogger(__name__)
+
+#: Exit status of a worker whose model thread died (EX_SOFTWARE): its supervisor starts another.
+MODEL_DIED = 70
+#: Exit status of a worker that cannot start as configured (EX_CONFIG): starting it again changes nothing.
+BAD_CONFIGURATION = 78
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    settings: Settings
+    name: str
+
+    @property
+    def worker_id(self) -> str:
+        return f"{self.name}@{platform.node()}:{os.getpid()}"
+
+
+def run_embed(argv: Sequence[str]) -> int:
+    """Load the model, follow the galleries, serve the lanes."""
+    return _guarded(_options("embed", argv), _embed)
+
+
+def run_publish(argv: Sequence[str]) -> int:
+    """Serve the publish queue."""
+    return _guarded(_options("publish", argv), _publish)
+
+
+def run_upkeep(argv: Sequence[str]) -> int:
+    """Sweep until SIGTERM or SIGINT."""
+    return _guarded(_options("upkeep", argv), _upkeep)
+
+
+def _embed(options: _Options) -> int:
+    from kith.detector import open_detector  # noqa: PLC0415 (publish and upkeep never load these)
+    from kith.embedder import best_batch_size, embed, open_embedder  # noqa: PLC0415
+
+    settings = options.settings
+    if settings.model.pack is None:
+        raise Misconfigured("no model pack is named; set model.pack in the configuration or KITH_MODEL__PACK")
+    pack = load_pack(settings.model.pack.expanduser())
+    state, store = redis_client(settings), image_store(settings)
+    store.check()
+    ledger, galleries = RedisLedger(state, settings), RedisGallery(state, settings)
+    embedder = open_embedder(pack, settings.model.device, settings.model.threads)
+    size = settings.batch.size or best_batch_size(embedder)
+    canary = np.full((pack.input_size, pack.input_size, 3), 127, np.uint8)
+    batcher = Batcher(
+        lambda crops: list(embed(embedder, crops)),
+        size=size,
+        window_s=settings.batch.window_ms / 1000,
+        canary=canary,
+        capacity=max(settings.batch.queue, size),
+        urgencies=len(LANES),
+        on_death=_leave,
+    )
+    follower = Follower(galleries, block_ms=settings.gallery.follow_block_ms)
+    with ThreadPoolExecutor(settings.worker.fetch_threads or os.cpu_count() or 1, "fetch") as threads:
+        recogniser = Recogniser(
+            Preparer(store, open_detector(pack), pack, settings), batcher, galleries, follower, threads, pack, settings
+        )
+        app = make_app(settings)
+        worker = EmbedWorker(recogniser, ledger, CeleryQueue(app, settings), options.worker_id)
+        celery_app.register(app, EMBED_TASK, worker.handle)
+
+        def describe(beat: WorkerBeat) -> WorkerBeat:
+            counts = batcher.counts
+            fill = counts.requests / (counts.batches * size) if counts.batches else None
+            return replace(
+                _with_model(beat, pack),
+                runtime=embedder.runtime,
+                lanes=tuple(settings.worker.lanes),
+                batch_size=size,
+                batch_fill=None if fill is None else round(fill, 3),
+                images=worker.images,
+                jobs=worker.jobs,
+                galleries=follower.sequences(),
+            )
+
+        _log.warning("ready: model %s (%s) on %s, batches of %d", pack.manifest.name, pack.model_id, embedder.runtime, size)
+        heartbeat = Heartbeat(ledger, options.worker_id, "embed", settings.worker.heartbeat_s, describe).start()
+        try:
+            return celery_app.run(
+                app,
+                settings,
+                queues=sorted(settings.worker.lanes, key=LANES.index),
+                concurrency=settings.worker.concurrency,
+                node=options.name,
+            )
+        finally:
+            follower.stop()
+            batcher.close()
+            heartbeat.stop()
+
+
+def _publish(options: _Options) -> int:
+    settings = options.settings
+    ledger = RedisLedger(redis_client(settings), settings)
+    worker = PublishWorker(Publisher(ledger))
+    app = make_app(settings)
+    celery_app.register(app, PUBLISH_TASK, worker.handle)
+    heartbeat = Heartbeat(
+        ledger, options.worker_id, "publish", settings.worker.heartbeat_s, lambda beat: replace(beat, jobs=worker.jobs)
+    ).start()
+    try:
+        return celery_app.run(app, settings, queues=[PUBLISH_QUEUE], concurrency=2, node=options.name)
+    finally:
+        heartbeat.stop()
+
+
+def _upkeep(options: _Options) -> int:
+    settings = options.settings
+    state = redis_client(settings)
+    ledger = RedisLedger(state, settings)
+    sweeper = Sweeper(ledger, CeleryQueue(make_app(settings), settings), Publisher(ledger), settings.jobs)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    heartbeat = Heartbeat(ledger, options.worker_id, "upkeep", settings.worker.heartbeat_s, lambda beat: beat).start()
+    try:
+        Upkeep(sweeper, RedisGallery(state, settings), settings).run(stop)
+    finally:
+        heartbeat.stop()
+    return 0
+
+
+def _with_model(beat: WorkerBeat, pack: Pack) -> WorkerBeat:
+    return replace(beat, model_id=pack.model_id, model_name=pack.manifest.name)
+
+
+def _leave(death: BaseException) -> None:
+    """End the process at once: its jobs are in the ledger, and no thread of it can do them any more."""
+    print(f"the model thread died ({death}); leaving for the supervisor to start another", file=sys.stderr, flush=True)
+    # Not sys.exit: this runs in the model thread, and Celery's pool would wait for tasks that wait for us.
+    threading.Timer(0.5, os._exit, (MODEL_DIED,)).start()
+
+
+def _options(role: str, argv: Sequence[str]) -> _Options:
+    parser = argparse.ArgumentParser(prog=f"python -m workers.{role}", description=f"Run the {role} worker of Kith.")
+    parser.add_argument("--config", type=Path, help="TOML file with settings; config/default.toml explains them")
+    parser.add_argument("--name", default=role, help="node name, stable over restarts (default: %(default)s)")
+    parser.add_argument("--log-level", default="WARNING", help="DEBUG, INFO, WARNING (default) or ERROR")
+    if role == "embed":
+        parser.add_argument("--lanes", help="comma-separated lanes to serve (default: all)")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(
+        level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    try:
+        settings = load(arguments.config)
+        if getattr(arguments, "lanes", None):
+            lanes = tuple(Lane(lane) for lane in arguments.lanes.split(","))
+            settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"lanes": lanes})})
+    except (KithError, ValueError) as wrong:
+        parser.exit(BAD_CONFIGURATION, f"{parser.prog}: {wrong}\n")
+    return _Options(settings, arguments.name)
+
+
+def _guarded(options: _Options, serve: Callable[[_Options], int]) -> int:
+    """Run a worker; what stops it from starting is one clear line, not a traceback."""
+    try:
+        return serve(options)
+    except KithError as wrong:
+        print(f"{options.name} worker cannot run: {wrong.reason}", file=sys.stderr, flush=True)
+        return BAD_CONFIGURATION if isinstance(wrong, Misconfigured) else 1

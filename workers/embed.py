@@ -1,0 +1,149 @@
+"""The embed worker: takes jobs from the lanes, has them recognised, saves the decisions, tells the publish worker.
+
+    python -m workers.embed [--config FILE] [--lanes live,interactive] [--name NAME]
+"""
+
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from kith import wire
+from kith.errors import (
+    BrokerUnavailable,
+    JobRejected,
+    NotInLedger,
+    PoisonedJob,
+    Retryable,
+    RetriesExhausted,
+    StateUnavailable,
+)
+from kith.intake import JobQueue
+from kith.jobs import EmbedJob, Lane, now_ms
+from kith.ledger import DeadLetter, Ledger, Start
+from kith.recognition import Recogniser
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: Longest pause between attempts to reach Redis with a result in hand.
+_MAX_PAUSE_S = 2.0
+
+
+class EmbedWorker:
+    """What one message means. `handle` is the Celery task; many threads run it at once."""
+
+    def __init__(self, recogniser: Recogniser, ledger: Ledger, queue: JobQueue, worker_id: str) -> None:
+        self._recogniser = recogniser
+        self._ledger = ledger
+        self._queue = queue
+        self._worker_id = worker_id
+        self.jobs = 0
+        self.images = 0
+
+    def handle(self, payload: str) -> None:
+        """Do one job: on return its decisions are saved, or the ledger knows when to try again, or why never."""
+        try:
+            job = wire.from_json(EmbedJob, payload)
+        except JobRejected as refusal:
+            job_id, lane = _readable_parts(payload)
+            self._bury(job_id, lane, payload, refusal)
+            return
+        start = _insist(lambda: self._ledger.start(job.job_id, self._worker_id))
+        if start is Start.GO:
+            self._do(job, payload)
+        elif start is Start.SAVED:
+            self._announce(job.job_id)
+        elif start is Start.POISONED:
+            self._bury(job.job_id, job.lane, payload, PoisonedJob())
+        elif start is Start.ABSENT:
+            self._bury(job.job_id, job.lane, payload, NotInLedger())
+
+    def _do(self, job: EmbedJob, payload: str) -> None:
+        try:
+            decisions = self._recogniser.decide(job)
+        except JobRejected as refusal:
+            self._bury(job.job_id, job.lane, payload, refusal)
+            return
+        except Retryable as trouble:
+            self._put_off(job, payload, trouble.reason)
+            return
+        except Exception as bug:
+            _log.exception("job %s failed in a way nobody foresaw", job.job_id)
+            self._put_off(job, payload, f"internal: {type(bug).__name__}: {bug}")
+            return
+        if _insist(lambda: self._ledger.save(job.job_id, decisions)):
+            self._announce(job.job_id)
+        self.jobs += 1
+        self.images += len(job.images)
+
+    def _announce(self, job_id: str) -> None:
+        try:
+            self._queue.send_saved(job_id)
+        except BrokerUnavailable as away:
+            _log.warning("%s; the sweeper will publish job %s", away, job_id)
+
+    def _put_off(self, job: EmbedJob, payload: str, reason: str) -> None:
+        wait_s = _insist(lambda: self._ledger.defer(job.job_id, reason))
+        if wait_s is None:
+            self._bury(job.job_id, job.lane, payload, RetriesExhausted(f"retried as often as allowed, last: {reason}"))
+        else:
+            # A signal, not a failure: the job is in good hands.
+            _log.info("job %s put off for %.1f s: %s", job.job_id, wait_s, reason)
+
+    def _bury(self, job_id: str, lane: Lane, payload: str, refusal: JobRejected) -> None:
+        letter = DeadLetter(
+            dead_id=job_id,
+            code=refusal.code,
+            reason=refusal.reason,
+            payload=payload,
+            lane=lane,
+            buried_ms=now_ms(),
+            worker=self._worker_id,
+        )
+        if _insist(lambda: self._ledger.bury(letter)):
+            _log.warning("job %s is a dead letter: %s", job_id, refusal.reason)
+
+
+def _insist(step: Callable[[], _T]) -> _T:
+    """Run a ledger step until Redis answers.
+
+    Without Redis there is nothing else this thread could usefully do, and with the decision in hand there is much to lose
+    by giving up. Broken off only by the end of the process; then the job is redelivered.
+    """
+    pause_s = 0.1
+    while True:
+        try:
+            return step()
+        except StateUnavailable as away:
+            _log.warning("%s; trying again in %.1f s", away, pause_s)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+
+
+def _readable_parts(payload: str) -> tuple[str, Lane]:
+    """Job id and lane of a message that cannot be read as a whole; stand-ins where they cannot be read either."""
+    try:
+        plain = json.loads(payload)
+    except (TypeError, ValueError):
+        plain = None
+    parts = plain if isinstance(plain, dict) else {}
+    job_id, lane = parts.get("job_id"), parts.get("lane")
+    if not isinstance(job_id, str) or not 1 <= len(job_id) <= 200:
+        # From the content: the same broken message delivered twice is one dead letter.
+        job_id = "unreadable-" + hashlib.sha256(str(payload).encode(errors="replace")).hexdigest()[:16]
+    return job_id, Lane(lane) if lane in list(Lane) else Lane.INTERACTIVE
+
+
+def main() -> int:
+    """Entry point; the exit code of the worker."""
+    from workers.boot import run_embed  # noqa: PLC0415
+
+    return run_embed(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The upkeep worker: sweeps the ledger every second and trims the journals of the galleries.
+
+    python -m workers.upkeep [--config FILE] [--name NAME]
+
+One is enough, several do no harm: each job is won by one sweeper.
+"""
+
+import logging
+import sys
+import threading
+import time
+
+from kith.errors import Retryable
+from kith.gallery import GalleryStore
+from kith.settings import Settings
+from workers.sweeper import Sweeper
+
+_log = logging.getLogger(__name__)
+
+#: Trimming a journal is cheap and never urgent.
+_TRIM_EVERY_S = 60.0
+
+
+class Upkeep:
+    """Runs until `stop` is set. A part that is away delays its chore, it never ends the loop."""
+
+    def __init__(self, sweeper: Sweeper, galleries: GalleryStore, settings: Settings) -> None:
+        self._sweeper = sweeper
+        self._galleries = galleries
+        self._sweep_every_s = settings.jobs.sweep_every_s
+        self._journal_keep_s = settings.gallery.journal_keep_s
+
+    def run(self, stop: threading.Event) -> None:
+        """The loop."""
+        trim_at_s = time.monotonic()
+        while not stop.wait(self._sweep_every_s):
+            try:
+                self._sweeper.sweep()
+                if time.monotonic() >= trim_at_s:
+                    trim_at_s = time.monotonic() + _TRIM_EVERY_S
+                    self._trim()
+            except Retryable as away:
+                _log.warning("upkeep waits: %s", away)
+
+    def _trim(self) -> None:
+        for gallery in self._galleries.galleries():
+            self._galleries.trim(gallery.name, self._journal_keep_s)
+
+
+def main() -> int:
+    """Entry point; the exit code of the worker."""
+    from workers.boot import run_upkeep  # noqa: PLC0415 (the composition root loads every backend)
+
+    return run_upkeep(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
