@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kith.errors import InvalidTemplate, ModelMismatch
+from kith.errors import InvalidTemplate, Misconfigured, ModelMismatch
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot, Vectors
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SubjectDetail",
     "SubjectInfo",
     "TemplateInfo",
+    "check_cutoff",
     "check_enrolments",
     "template_id",
 ]
@@ -144,6 +145,12 @@ def check_enrolments(name: str, model_id: str, dimension: int, enrolments: Seque
             raise InvalidTemplate(f"the vector's norm is {norm:.6g}, not 1 within {NORM_TOLERANCE:g}")
 
 
+def check_cutoff(cutoff: float | None) -> None:
+    """Raises Misconfigured when `cutoff` is neither None nor a cosine."""
+    if cutoff is not None and not -1 <= cutoff <= 1:
+        raise Misconfigured(f"the cutoff is {cutoff}, a cosine lies in −1..1")
+
+
 class GalleryStore(Protocol):
     """Where galleries live. Safe to call from many threads and processes.
 
@@ -167,7 +174,10 @@ class GalleryStore(Protocol):
         ...
 
     def set_cutoff(self, name: str, cutoff: float | None) -> int:
-        """Set or (None) remove the gallery's own cutoff; the sequence number of the change. Raises UnknownGallery."""
+        """Set or (None) remove the gallery's own cutoff; the sequence number of the change.
+
+        Raises UnknownGallery, Misconfigured outside −1..1.
+        """
         ...
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
