@@ -172,7 +172,9 @@ class Batcher(Generic[T, R]):
             results = self._checked_run([request.call.items[request.index] for request in batch])
         except Exception as failure:  # noqa: BLE001 (any failure of a batch is first retried singly)
             self._failures += 1
-            _log.warning("a batch of %d failed (%s: %s), running it one by one", len(batch), type(failure).__name__, failure)
+            _log.warning(
+                "a batch of %d failed (%s: %s), running it one by one", len(batch), type(failure).__name__, failure
+            )
             for request in batch:
                 request.call.settle(request.index, self._run_alone(request))
             return

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from kith.backends.connect import image_store, redis_client
-from kith.backends.gallery_redis import RedisGallery
+from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.queue_celery import CeleryQueue, make_app
 from kith.backends.results_redis import RedisResults
@@ -82,7 +82,7 @@ class Client:
             store=image_store(settings),
             ledger=RedisLedger(state, settings),
             queue=CeleryQueue(make_app(settings), settings),
-            galleries=RedisGallery(state, settings),
+            galleries=RedisGalleryStore(state, settings.redis.prefix),
             results=RedisResults(state, settings),
         )
         client.close = state.close  # type: ignore[method-assign]
@@ -100,7 +100,8 @@ class Client:
     def enrol(
         self, subject: str, pictures: Sequence[Picture], *, gallery: str | None = None, timeout_s: float = 30.0
     ) -> list[Decision]:
-        """Register `pictures` (1..64) of `subject`, wait for the templates. One decision per picture: `enrolled`, or why not.
+        """Register `pictures` (1..64) of `subject`, wait for the templates. One decision per picture: `enrolled`, or
+        why not.
 
         Raises InvalidName, JobDead (its reason names the cause), NoAnswerYet, StoreUnavailable, StateUnavailable.
         """
@@ -132,7 +133,7 @@ class Client:
         return self.ask(self.intake.job(Kind.VERIFY, images, gallery=gallery), timeout_s)
 
     def submit(self, job: EmbedJob) -> Receipt:
-        """Hand in a job made by `self.intake.job` and return at once; the decisions come by `self.results` or `wait`."""
+        """Hand in a job made by `self.intake.job` and return at once; its decisions come by `results` or `wait`."""
         return self.intake.submit(job)
 
     def ask(self, job: EmbedJob, timeout_s: float) -> list[Decision]:

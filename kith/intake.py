@@ -107,7 +107,7 @@ class Intake:
         )
 
     def submit(self, job: EmbedJob) -> Receipt:
-        """Accept a job for good. Raises Overloaded, StateUnavailable, StateFull; never fails for a broker that is away."""
+        """Accept a job for good, also when the broker is away. Raises Overloaded, StateUnavailable, StateFull."""
         return self.submit_many([job])[0]
 
     def submit_many(self, jobs: Iterable[EmbedJob]) -> list[Receipt]:
@@ -128,4 +128,3 @@ class Intake:
         except BrokerUnavailable as away:
             _log.warning("%s; %d accepted jobs will be sent by the sweeper", away, len(fresh))
         return receipts
-

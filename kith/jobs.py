@@ -161,13 +161,17 @@ class Face:
     """One face of an image and what was decided about it.
 
     box: x, y, width, height and landmarks: five (x, y), in pixels of the upright image; absent for aligned input.
-    score: cosine similarity to the best template of `subject` (nearest subject, whether or not it passed the cutoff).
+    subject is set only when `outcome` names somebody (match, enrolled): a reader who looks at nothing else cannot take the
+    nearest for the known. nearest: the most similar subject in any case (for verify the claimed one), score its best
+    template's cosine similarity, runner_up the next subject.
     """
 
     outcome: Outcome
-    score: Finite | None = None
     subject: str | None = None
     subject_id: str | None = None
+    score: Finite | None = None
+    nearest: str | None = None
+    nearest_id: str | None = None
     runner_up: str | None = None
     runner_up_score: Finite | None = None
     box: tuple[Finite, Finite, Finite, Finite] | None = None
@@ -182,8 +186,7 @@ class Decision:
     """The one answer to one image of one job. `face` is the principal face, `others` the rest, largest first.
 
     cutoff: the similarity a match needed. gallery_version: sequence number of the gallery it was made with; for an
-    enrolment, the number of its own change. `face.subject` names somebody known only where `outcome` is `match` (or
-    `enrolled`); otherwise it is merely the nearest. timings_ms: milliseconds spent in each stage.
+    enrolment, the number of its own change. timings_ms: milliseconds spent in each stage.
     """
 
     decision_id: str
@@ -214,12 +217,13 @@ class Decision:
     @property
     def subject(self) -> str | None:
         """Who it is: the subject of a match or an enrolment, None for anything else."""
-        known = self.outcome in (Outcome.MATCH, Outcome.ENROLLED)
-        return self.face.subject if known and self.face else None
+        return self.face.subject if self.face else None
 
     def expire(self) -> "Decision":
         """The same decision made harmless: nobody is named in it."""
-        return replace(self, outcome=Outcome.EXPIRED, face=None, others=(), template_id=None, reason="expired: past its deadline")
+        return replace(
+            self, outcome=Outcome.EXPIRED, face=None, others=(), template_id=None, reason="expired: past its deadline"
+        )
 
 
 def decide(job: EmbedJob, index: int, outcome: Outcome, **parts: object) -> Decision:

@@ -30,8 +30,8 @@ class Accepted(StrEnum):
 class Start(StrEnum):
     """The ledger's answer to a worker that holds a job's message.
 
-    GO: do it. RUNNING: a living worker is at it. SAVED: decided, only its publication is missing. FINISHED: published or
-    buried. POISONED: started too often. ABSENT: no trace of it.
+    GO: do it. RUNNING: a living worker is at it. SAVED: decided, only its publication is missing. FINISHED: published
+    or buried. POISONED: started too often. ABSENT: no trace of it.
     """
 
     GO = "go"
@@ -118,7 +118,7 @@ class Ledger(Protocol):
     """Every method raises StateUnavailable when Redis is away and StateFull when it refuses writes."""
 
     def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
-        """Open jobs before their messages are sent. Raises Overloaded past `jobs.max_open`; those before it are open."""
+        """Open jobs before their messages are sent. Raises Overloaded past `jobs.max_open`, those before are open."""
         ...
 
     def start(self, job_id: str, worker_id: str) -> Start:
@@ -158,7 +158,7 @@ class Ledger(Protocol):
         ...
 
     def newest_started_ms(self, lane: Lane) -> int:
-        """Time of sending of the newest job of `lane` that any worker started: older ones still waiting were overtaken."""
+        """When the newest job of `lane` ever started was sent: older ones still waiting were overtaken."""
         ...
 
     def state(self, job_id: str) -> JobState:

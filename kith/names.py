@@ -36,6 +36,6 @@ def gallery_name(name: str) -> str:
     """`name` itself when it is 1..64 of `a-z 0-9 _ -` and starts with a letter or digit; raises InvalidName else."""
     if not _GALLERY.fullmatch(name):
         raise InvalidName(
-            f"the gallery name {name[:70]!r} is not 1..64 characters of a-z, 0-9, _ and - starting with a letter or digit"
+            f"the gallery name {name[:70]!r} is not 1..64 characters of a-z, 0-9, _ and -, the first a letter or digit"
         )
     return name

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kith import alignment, images, quality
+from kith.checkpoints import Pack
 from kith.detector import Detection, Detector
 from kith.errors import ImageRejected, LowQuality, NoFace, Rejected, SeveralFaces
 from kith.imagestore import ImageStore
@@ -50,14 +51,13 @@ class Preparer:
         self,
         store: ImageStore,
         detector: Detector | None,
-        template: npt.NDArray[np.float32],
-        input_size: int,
+        pack: Pack,
         settings: Settings,
     ) -> None:
         self._store = store
         self._detector = detector
-        self._template = template
-        self._input_size = input_size
+        self._template = pack.manifest.embedder.template
+        self._input_size = pack.input_size
         self._limits = settings.limits
         self._rule = settings.decisions
 

@@ -1,6 +1,7 @@
 """From a job to its decisions: prepare the images, embed their faces, search or enrol, decide.
 
-One `Recogniser` serves all task threads of a worker; what they share is the batcher, where their faces meet in one batch.
+One `Recogniser` serves all task threads of a worker; what they share is the batcher, where their faces meet in one
+batch.
 """
 
 import time
@@ -50,8 +51,8 @@ class Recogniser:
     def decide(self, job: EmbedJob) -> list[Decision]:
         """One decision per image of `job`, in order.
 
-        Raises JobRejected (unknown gallery, another model) for the whole job, Retryable when a part is away; whatever is
-        wrong with one image stands in that image's decision.
+        Raises JobRejected (unknown gallery, another model) for the whole job, Retryable when a part is away; whatever
+        is wrong with one image stands in that image's decision.
         """
         started_ms = now_ms()
         if job.expired(started_ms):
@@ -87,7 +88,10 @@ class Recogniser:
         """Vectors per image and crop; None for a crop that is not worth one. A crop that breaks the model rejects its
         image."""
         wanted = [
-            (index, face) for index, each in enumerate(prepared) for face, crop in enumerate(each.crops) if crop.refused is None
+            (index, face)
+            for index, each in enumerate(prepared)
+            for face, crop in enumerate(each.crops)
+            if crop.refused is None
         ]
         before_s = time.perf_counter()
         urgency = LANES.index(job.lane)
@@ -101,7 +105,11 @@ class Recogniser:
         return vectors, round((time.perf_counter() - before_s) * 1000, 3)
 
     def _match(
-        self, job: EmbedJob, prepared: Sequence[Prepared], vectors: Sequence[Sequence[Vectors | None]], view: GalleryView
+        self,
+        job: EmbedJob,
+        prepared: Sequence[Prepared],
+        vectors: Sequence[Sequence[Vectors | None]],
+        view: GalleryView,
     ) -> list[Decision]:
         cutoff = self._cutoff(view.cutoff)
         rule = Rule(cutoff, self._rule.margin)
@@ -126,21 +134,19 @@ class Recogniser:
                         else _identified(face, near, crop, rule)
                     )
                 faces.append(face)
-            decisions.append(
-                self._decided(job, index, each, faces, cutoff=cutoff, gallery_version=view.sequence)
-            )
+            decisions.append(self._decided(job, index, each, faces, cutoff=cutoff, gallery_version=view.sequence))
         return decisions
 
-    def _verified(
-        self, job: EmbedJob, index: int, face: Face, vector: Vectors, view: GalleryView, rule: Rule
-    ) -> Face:
+    def _verified(self, job: EmbedJob, index: int, face: Face, vector: Vectors, view: GalleryView, rule: Rule) -> Face:
         claimed = job.images[index].subject
         assert claimed is not None
         try:
             score = score_subject(view, vector, claimed).score
         except Rejected as unknown:
             return replace(face, outcome=Outcome.UNKNOWN, reason=unknown.reason)
-        return replace(face, outcome=decide_verify(score, rule), score=score, subject=claimed)
+        outcome = decide_verify(score, rule)
+        named = claimed if outcome is Outcome.MATCH else None
+        return replace(face, outcome=outcome, score=score, nearest=claimed, subject=named)
 
     def _enrol(
         self, job: EmbedJob, prepared: Sequence[Prepared], vectors: Sequence[Sequence[Vectors | None]]
@@ -239,12 +245,15 @@ def _described(crop: Crop) -> Face:
 def _identified(face: Face, hits: Sequence[Hit], crop: Crop, rule: Rule) -> Face:
     verdict = decide_identify(hits, crop.quality.value, rule)
     nearest, runner_up = verdict.nearest, verdict.runner_up
+    named = nearest if verdict.outcome is Outcome.MATCH else None
     return replace(
         face,
         outcome=verdict.outcome,
+        subject=named.subject if named else None,
+        subject_id=named.subject_id if named else None,
         score=nearest.score if nearest else None,
-        subject=nearest.subject if nearest else None,
-        subject_id=nearest.subject_id if nearest else None,
+        nearest=nearest.subject if nearest else None,
+        nearest_id=nearest.subject_id if nearest else None,
         runner_up=runner_up.subject if runner_up else None,
         runner_up_score=runner_up.score if runner_up else None,
     )

@@ -1,7 +1,8 @@
 """The results: a stream of decisions, in the order they were published, each exactly once.
 
-Whoever wants them all reads from an id and remembers the last one. Whoever shares the work joins a group: each entry goes
-to one consumer of the group, stays pending until acknowledged, and is taken over when its consumer is gone too long.
+Whoever wants them all reads from an id and remembers the last one. Whoever shares the work joins a group: each entry
+goes to one consumer of the group, stays pending until acknowledged, and is taken over when its consumer is gone too
+long.
 """
 
 from collections.abc import Sequence

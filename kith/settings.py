@@ -1,7 +1,8 @@
 """Every knob of Kith: frozen, read once at the entry point and passed down. `config/default.toml` explains each.
 
-Order, first wins: environment (`KITH_STORE__KIND=s3`), the file named by `--config` or `KITH_CONFIG`, the defaults here.
-Secrets are `SecretStr`: masked in reprs and logs, and readable from files (`KITH_SECRETS_DIR`, as Docker mounts them).
+Order, first wins: environment (`KITH_STORE__KIND=s3`), the file named by `--config` or `KITH_CONFIG`, the defaults
+here. Secrets are `SecretStr`: masked in reprs and logs, and readable from files (`KITH_SECRETS_DIR`, as Docker mounts
+them).
 """
 
 import json
@@ -117,7 +118,11 @@ class Settings(BaseSettings):
     """All sections; built by `load`, never at import."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="KITH_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="KITH_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     home: Path = Path("~/.kith")
@@ -135,8 +140,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _s3_needs_its_keys(self) -> Self:
-        if self.store.kind == "s3" and not (self.store.access_key.get_secret_value() and self.store.secret_key.get_secret_value()):
-            raise ValueError("store.kind = 's3' needs store.access_key and store.secret_key (KITH_STORE__ACCESS_KEY, …)")
+        if self.store.kind == "s3" and not (
+            self.store.access_key.get_secret_value() and self.store.secret_key.get_secret_value()
+        ):
+            raise ValueError(
+                "store.kind = 's3' needs store.access_key and store.secret_key (KITH_STORE__ACCESS_KEY, …)"
+            )
         return self
 
     @property
@@ -161,11 +170,15 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     class FromFile(Settings):
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (no .env files: one place fewer to look)
+            file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            init, env, secrets = sources["init_settings"], sources["env_settings"], sources["file_secret_settings"]
             file = (TomlConfigSettingsSource(settings_cls, named),) if named else ()
-            return (init, env, secrets, *file)
+            return (init_settings, env_settings, file_secret_settings, *file)
 
     try:
         loaded = FromFile(_secrets_dir=os.environ.get("KITH_SECRETS_DIR"), **overrides)
@@ -180,7 +193,7 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """`settings` as the variables that make `load` return them again, secrets in clear: for a child process's own eyes."""
+    """`settings` as the variables that make `load` return them again, secrets in clear: for a child process alone."""
     flat: dict[str, str] = {}
 
     def add(name: str, value: Any) -> None:

@@ -1,7 +1,7 @@
 """The whole system on this machine: Valkey, the directory store and the workers, as child processes under one roof.
 
-What `kith up`, the demo, the end-to-end tests and the benchmarks start. The production form (docker-compose.yml) differs
-in settings only. Another composition root, hence its use of backends.
+What `kith up`, the demo, the end-to-end tests and the benchmarks start. The production form (docker-compose.yml)
+differs in settings only. Another composition root, hence its use of backends.
 """
 
 import contextlib
@@ -87,8 +87,8 @@ class Stack:
     def start(self, timeout_s: float = 90.0) -> Self:
         """Start everything and wait until every worker has said that it is ready.
 
-        Raises Misconfigured (another stack runs in this home; `workers` is not here; a worker refuses its settings, with
-        the last line of its log), StateUnavailable when it takes longer than `timeout_s`.
+        Raises Misconfigured (another stack runs in this home; `workers` is not here; a worker refuses its settings,
+        with the last line of its log), StateUnavailable when it takes longer than `timeout_s`.
         """
         root = _application_root()
         self._claim_home()
@@ -118,7 +118,9 @@ class Stack:
             try:
                 child.process.wait(max(0.1, deadline_s - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self._notify(f"{child.name} did not end in {_STOP_TIMEOUT_S:g} s and was killed; its jobs are redelivered")
+                self._notify(
+                    f"{child.name} did not end in {_STOP_TIMEOUT_S:g} s and was killed; its jobs are redelivered"
+                )
                 child.process.kill()
                 child.process.wait()
         self._children.clear()
@@ -156,7 +158,7 @@ class Stack:
         except BlockingIOError:
             lock.close()
             raise Misconfigured(
-                f"another `kith up` already runs in {self.settings.home}; use it, or name another home (--home, KITH_HOME)"
+                f"another `kith up` runs in {self.settings.home}; use it, or name another home (--home, KITH_HOME)"
             ) from None
         self._lock = lock
 
@@ -169,7 +171,13 @@ class Stack:
         with self.log_of(name).open("ab") as log:
             # A session of its own: Ctrl-C reaches us alone, and we stop the workers in order.
             return subprocess.Popen(
-                command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def _wait_until_ready(self, timeout_s: float) -> None:
@@ -185,7 +193,9 @@ class Stack:
                 if not missing:
                     return
                 if time.monotonic() > deadline_s:
-                    raise StateUnavailable(f"{', '.join(missing)} not ready after {timeout_s:g} s: {self._last_words(missing[0])}")
+                    raise StateUnavailable(
+                        f"{', '.join(missing)} not ready after {timeout_s:g} s: {self._last_words(missing[0])}"
+                    )
                 time.sleep(0.05)
 
     def _restart_what_dies(self) -> None:
@@ -226,6 +236,6 @@ def _application_root() -> Path:
         if (root / "workers" / "embed.py").is_file():
             return root
     raise Misconfigured(
-        "the worker processes are not here: the wheel holds the client and the core only. Run `kith up` in a checkout of "
-        "the repository, or use docker-compose.yml"
+        "the worker processes are not here: the wheel holds the client and the core only. Run `kith up` in a checkout "
+        "of the repository, or use docker-compose.yml"
     )

@@ -4,7 +4,6 @@ Types are checked on the way in, unknown fields of a known version are ignored (
 a message of another version is told apart from a broken one.
 """
 
-import functools
 import json
 from typing import Any, TypeVar
 
@@ -18,10 +17,16 @@ T = TypeVar("T")
 WIRE_VERSION = 1
 
 
-@functools.cache
+#: Built at first use, not at import: a schema costs a millisecond and most processes speak two of them.
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    # Built at first use, not at import: a schema costs a millisecond and most processes speak two of them.
-    return TypeAdapter(cls)
+    found = _adapters.get(cls)
+    if found is None:
+        # No lock: two threads at once build the same schema twice, which is harmless.
+        found = _adapters[cls] = TypeAdapter(cls)
+    return found
 
 
 def to_json(message: Any) -> str:

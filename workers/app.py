@@ -1,12 +1,14 @@
-"""The Celery side of the workers: tasks, lanes, acknowledgements. What a task does is `workers.embed` and `workers.publish`.
+"""The Celery side of the workers: tasks, lanes, acknowledgements. What a task does is `workers.embed` and
+`workers.publish`.
 
     python -m workers.embed               an embed worker (all lanes; --lanes live,interactive reserves it)
     python -m workers.publish             a publish worker
     python -m workers.upkeep              the sweeper
     celery -A workers.app flower          works as with any Celery application
 
-A task is acknowledged after its handler returned: by then the decisions are saved in the ledger, or the ledger knows when
-to try again. A handler that raises is acknowledged too, and the sweeper re-sends the job: no message loops in the broker.
+A task is acknowledged after its handler returned: by then the decisions are saved in the ledger, or the ledger knows
+when to try again. A handler that raises is acknowledged too, and the sweeper re-sends the job: no message loops in the
+broker.
 """
 
 import sys

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from kith.backends.connect import image_store, redis_client
-from kith.backends.gallery_redis import RedisGallery
+from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.queue_celery import CeleryQueue, make_app
 from kith.batcher import Batcher
@@ -78,7 +78,7 @@ def _embed(options: _Options) -> int:
     pack = load_pack(settings.model.pack.expanduser())
     state, store = redis_client(settings), image_store(settings)
     store.check()
-    ledger, galleries = RedisLedger(state, settings), RedisGallery(state, settings)
+    ledger, galleries = RedisLedger(state, settings), RedisGalleryStore(state, settings.redis.prefix)
     embedder = open_embedder(pack, settings.model.device, settings.model.threads)
     size = settings.batch.size or best_batch_size(embedder)
     canary = np.full((pack.input_size, pack.input_size, 3), 127, np.uint8)
@@ -114,7 +114,9 @@ def _embed(options: _Options) -> int:
                 galleries=follower.sequences(),
             )
 
-        _log.warning("ready: model %s (%s) on %s, batches of %d", pack.manifest.name, pack.model_id, embedder.runtime, size)
+        _log.warning(
+            "ready: model %s (%s) on %s, batches of %d", pack.manifest.name, pack.model_id, embedder.runtime, size
+        )
         heartbeat = Heartbeat(ledger, options.worker_id, "embed", settings.worker.heartbeat_s, describe).start()
         try:
             return celery_app.run(
@@ -155,7 +157,7 @@ def _upkeep(options: _Options) -> int:
         signal.signal(number, lambda *_: stop.set())
     heartbeat = Heartbeat(ledger, options.worker_id, "upkeep", settings.worker.heartbeat_s, lambda beat: beat).start()
     try:
-        Upkeep(sweeper, RedisGallery(state, settings), settings).run(stop)
+        Upkeep(sweeper, RedisGalleryStore(state, settings.redis.prefix), settings).run(stop)
     finally:
         heartbeat.stop()
     return 0
@@ -167,7 +169,7 @@ def _with_model(beat: WorkerBeat, pack: Pack) -> WorkerBeat:
 
 def _leave(death: BaseException) -> None:
     """End the process at once: its jobs are in the ledger, and no thread of it can do them any more."""
-    print(f"the model thread died ({death}); leaving for the supervisor to start another", file=sys.stderr, flush=True)
+    _log.critical("leaving, for the supervisor to start another worker: the model thread died (%s)", death)
     # Not sys.exit: this runs in the model thread, and Celery's pool would wait for tasks that wait for us.
     threading.Timer(0.5, os._exit, (MODEL_DIED,)).start()
 
@@ -198,5 +200,5 @@ def _guarded(options: _Options, serve: Callable[[_Options], int]) -> int:
     try:
         return serve(options)
     except KithError as wrong:
-        print(f"{options.name} worker cannot run: {wrong.reason}", file=sys.stderr, flush=True)
+        _log.critical("%s worker cannot run: %s", options.name, wrong.reason)
         return BAD_CONFIGURATION if isinstance(wrong, Misconfigured) else 1

@@ -1,6 +1,6 @@
 """The embed worker: takes jobs from the lanes, has them recognised, saves the decisions, tells the publish worker.
 
-    python -m workers.embed [--config FILE] [--lanes live,interactive] [--name NAME]
+python -m workers.embed [--config FILE] [--lanes live,interactive] [--name NAME]
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from kith.errors import (
     JobRejected,
     NotInLedger,
     PoisonedJob,
-    Retryable,
     RetriesExhausted,
+    Retryable,
     StateUnavailable,
 )
 from kith.intake import JobQueue
@@ -71,7 +71,7 @@ class EmbedWorker:
         except Retryable as trouble:
             self._put_off(job, payload, trouble.reason)
             return
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 (a bug must cost this job a delay, not the worker its thread)
             _log.exception("job %s failed in a way nobody foresaw", job.job_id)
             self._put_off(job, payload, f"internal: {type(bug).__name__}: {bug}")
             return
@@ -111,8 +111,8 @@ class EmbedWorker:
 def _insist(step: Callable[[], _T]) -> _T:
     """Run a ledger step until Redis answers.
 
-    Without Redis there is nothing else this thread could usefully do, and with the decision in hand there is much to lose
-    by giving up. Broken off only by the end of the process; then the job is redelivered.
+    Without Redis there is nothing else this thread could usefully do, and with the decision in hand there is much to
+    lose by giving up. Broken off only by the end of the process; then the job is redelivered.
     """
     pause_s = 0.1
     while True:

@@ -1,6 +1,6 @@
 """The publish worker: one record per decision into the results stream, however often a job's message comes.
 
-    python -m workers.publish [--config FILE] [--name NAME]
+python -m workers.publish [--config FILE] [--name NAME]
 """
 
 import logging
@@ -20,7 +20,7 @@ class PublishWorker:
         self.jobs = 0
 
     def handle(self, job_id: str) -> None:
-        """Publish one job. Redis being away is no reason to hold on to the message: the sweeper publishes saved jobs."""
+        """Publish one job. No reason to hold on to the message when Redis is away: the sweeper publishes saved jobs."""
         try:
             self.jobs += self._publisher.publish(job_id)
         except Retryable as away:

@@ -15,7 +15,8 @@ class Publisher:
     def publish(self, job_id: str) -> bool:
         """Publish all decisions of `job_id` in one step; False when there was nothing (more) to publish.
 
-        The deadline is checked here again: between the decision and this moment a broker may have been away for an hour.
+        The deadline is checked here again: between the decision and this moment a broker may have been away for an
+        hour.
         """
         decisions = self._ledger.saved(job_id)
         if not decisions:

@@ -1,8 +1,8 @@
 """Re-sends what the broker lost, retries what was put off, publishes what was left saved.
 
-Re-sending a job that merely waits in a long queue would lengthen the queue, so `overdue` alone is no reason. A waiting job
-counts as lost when its lane is empty, or when workers already start jobs that were sent well after it: lanes are first
-in, first out, so it was overtaken, and that happens only to a message that is gone or held by a worker that is.
+Re-sending a job that merely waits in a long queue would lengthen the queue, so `overdue` alone is no reason. A waiting
+job counts as lost when its lane is empty, or when workers already start jobs that were sent well after it: lanes are
+first in, first out, so it was overtaken, and that happens only to a message that is gone or held by a worker that is.
 """
 
 import logging

@@ -4,6 +4,7 @@ import functools
 import uuid
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 import redis
 
@@ -19,7 +20,8 @@ class RedisLedger:
     """Implements kith.ledger.Ledger. Safe to call from many threads."""
 
     def __init__(self, client: "redis.Redis", settings: Settings) -> None:
-        self._redis = client
+        # Any: redis-py types every reply as a union of all protocols' replies; ours are bytes (RESP2, not decoded).
+        self._redis: Any = client
         self._prefix = settings.redis.prefix
         self._jobs = settings.jobs
         self._beat_lifetime_s = settings.worker.beat_lifetime_s

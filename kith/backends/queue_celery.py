@@ -1,7 +1,7 @@
 """The broker through Celery: ordinary tasks, JSON only, over Redis/Valkey or RabbitMQ.
 
-Nothing here is relied upon for delivery: the ledger and its sweeper are what keeps a job. The options below make loss rare
-and redelivery quick.
+Nothing here is relied upon for delivery: the ledger and its sweeper are what keeps a job. The options below make loss
+rare and redelivery quick.
 """
 
 import logging
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from kith.errors import BrokerUnavailable
@@ -41,7 +41,10 @@ def make_app(settings: Settings) -> Celery:
         task_ignore_result=True,
         accept_content=["json"],
         task_serializer="json",
-        task_queues=[Queue(queue_name(settings, name), durable=True) for name in (*LANES, PUBLISH_QUEUE)],
+        task_queues=[
+            Queue(queue_name(settings, name), durable=True)  # type: ignore[no-untyped-call]
+            for name in (*LANES, PUBLISH_QUEUE)
+        ],
         task_create_missing_queues=False,
         task_acks_late=True,
         # A failure the task itself did not handle: acknowledged, the sweeper sends the job again after its time.
@@ -98,7 +101,9 @@ class CeleryQueue:
 
     def depth(self, queue: str) -> int:
         with _mapped(), self._app.connection_for_write() as connection, connection.channel() as channel:
-            declared = channel.queue_declare(queue=queue_name(self._settings, queue), passive=False, durable=True, auto_delete=False)
+            declared = channel.queue_declare(
+                queue=queue_name(self._settings, queue), passive=False, durable=True, auto_delete=False
+            )
             return int(declared.message_count)
 
     def _send(self, task: str, messages: Sequence[tuple[str, str]]) -> None:
@@ -107,7 +112,11 @@ class CeleryQueue:
                 with _mapped(), self._app.producer_pool.acquire(block=True) as producer, producer.batch(64):
                     for argument, queue in messages:
                         self._app.send_task(
-                            task, args=[argument], queue=queue_name(self._settings, queue), producer=producer, retry=False
+                            task,
+                            args=[argument],
+                            queue=queue_name(self._settings, queue),
+                            producer=producer,
+                            retry=False,
                         )
                 return
             except BrokerUnavailable:

@@ -16,13 +16,13 @@ class RedisResults:
     """Implements kith.results.Results. Safe to call from many threads."""
 
     def __init__(self, client: "redis.Redis", settings: Settings) -> None:
-        self._redis = client
+        self._redis: Any = client
         self._stream = f"{settings.redis.prefix}:results"
 
     def position(self) -> str:
         with mapped_redis_errors("results"):
             newest = self._redis.xrevrange(self._stream, count=1)
-        return newest[0][0].decode() if newest else "0-0"
+        return bytes(newest[0][0]).decode() if newest else "0-0"
 
     def after(self, entry_id: str, *, limit: int = 500, block_s: float = 0.0) -> list[Entry]:
         with mapped_redis_errors("results"):
@@ -57,7 +57,9 @@ class RedisResults:
                 )
                 rows = stolen[1]
             if not rows:
-                new = self._redis.xreadgroup(group, consumer, {self._stream: ">"}, count=limit, block=_block_ms(block_s))
+                new = self._redis.xreadgroup(
+                    group, consumer, {self._stream: ">"}, count=limit, block=_block_ms(block_s)
+                )
                 rows = _of_stream(new)
         # An entry that aged out while pending comes back without fields: nothing is left to hand over.
         gone = [entry_id for entry_id, fields in rows if not fields]

