@@ -6,7 +6,6 @@ A network's output is not normalised here: training wants the raw vector, servin
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from kith.errors import InvalidPack
