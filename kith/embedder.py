@@ -5,6 +5,7 @@ to vectors) may run in any thread, `forward` in one. Runtimes live in kith.runti
 for them: a process that serves ONNX or a simulated device never loads torch.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -60,8 +61,8 @@ class Embedder(Protocol):
 def open_embedder(pack: Pack, device: str = "auto", threads: int = 0) -> Embedder:
     """The embedder of `pack`, tried once on a grey crop.
 
-    device: `auto` (CUDA when it is there), `cpu` or `cuda`. threads: CPU threads of one forward call, 0 for the
-    runtime's own choice. Raises InvalidPack when the weights cannot be used, Misconfigured when the device or the
+    device: `auto` (CUDA when it is there), `cpu` or `cuda`. threads: CPU threads of one forward call, 0 for half the
+    cores. Raises InvalidPack when the weights cannot be used, Misconfigured when the device or the
     runtime is missing.
     """
     embedder = _open(pack, device, threads)
@@ -101,6 +102,15 @@ def best_batch_size(embedder: Embedder, candidates: Sequence[int] = (4, 8, 16, 3
             break
     limit = min(fastest.values()) * _WORTH_A_LARGER_BATCH
     return next(size for size, took in fastest.items() if took <= limit)
+
+
+def cpu_threads(wanted: int) -> int:
+    """`wanted`, or half the cores this process may use when it is 0.
+
+    Not all of them: fetching, decoding and detecting run beside the network, and a forward call whose threads wait for
+    one that was scheduled away is many times slower than one with fewer threads.
+    """
+    return wanted or max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def stack(crops: Sequence[Crop], size: int) -> NDArray[np.uint8]:

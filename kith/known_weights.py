@@ -56,6 +56,7 @@ def recognise(files: Mapping[str, str]) -> Manifest | None:
 
 
 def _present(known: tuple[S, ...], files: Mapping[str, str]) -> S | None:
-    return next(
-        (replace(spec, file=files[spec.sha256]) for spec in known if spec.sha256 and spec.sha256 in files), None
-    )
+    for spec in known:
+        if spec.sha256 is not None and spec.sha256 in files:
+            return replace(spec, file=files[spec.sha256])
+    return None

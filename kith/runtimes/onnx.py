@@ -7,7 +7,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kith.checkpoints import Pack
-from kith.embedder import stack, unit_rows
+from kith.embedder import cpu_threads, stack, unit_rows
 from kith.errors import InvalidPack, Misconfigured
 
 Floats = NDArray[np.float32]
@@ -22,7 +22,7 @@ class OnnxEmbedder:
         self.model_id = pack.model_id
         self._size = pack.input_size
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = cpu_threads(threads)
         try:
             self._session = ort.InferenceSession(pack.read(spec), options, providers=_providers(device))
         except Misconfigured:

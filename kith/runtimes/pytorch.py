@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx.proxy import TraceError
 
 from kith.checkpoints import Pack
-from kith.embedder import Vectors, stack, unit_rows
+from kith.embedder import Vectors, cpu_threads, stack, unit_rows
 from kith.errors import InvalidPack, Misconfigured
 from kith.networks import build
 from kith.runtimes.fusion import fold_batch_norms, fuse_activations
@@ -34,8 +34,7 @@ class TorchEmbedder:
         self.model_id = pack.model_id
         self._size = pack.input_size
         self._device = _device(device)
-        if threads:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(cpu_threads(threads))
         std = torch.tensor(spec.std)
         self._factor = (spec.scale / std).to(self._device)
         self._offset = (-torch.tensor(spec.mean) / std).to(self._device)
