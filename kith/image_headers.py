@@ -8,10 +8,12 @@ END_OF_JPEG = b"\xff\xd9"
 
 _ORIENTATION_TAG = 0x0112
 
+#: Sizes a BMP's second header may have; two letters alone would claim "BMW.txt".
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
+
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
     (b"II*\0", "TIFF"),
@@ -23,6 +25,8 @@ def form_of(data: bytes) -> str | None:
     """The accepted format these bytes begin like: JPEG, PNG, WebP, BMP, GIF or TIFF."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
     return next((form for start, form in _SIGNATURES if data.startswith(start)), None)
 
 

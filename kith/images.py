@@ -42,6 +42,11 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 }
 
 
+class _Jpeg(JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Skipped: it warns about damaged EXIF, and nobody here asks for dots per inch."""
+
+
 def decode(data: bytes, limits: Limits) -> Pixels:
     """Decode one still image (JPEG, PNG, WebP, BMP, TIFF or GIF).
 
@@ -78,7 +83,8 @@ def decode(data: bytes, limits: Limits) -> Pixels:
     except ImageRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large("more", limits) from None
+        # Inside TIFF's tiles and WebP's canvas Pillow keeps a limit of its own, 179 million: ours may be set higher.
+        raise ImageTooLarge(f"the {form} asks for more pixels than its decoder takes; scale it down") from None
     except Exception as broken:  # noqa: BLE001
         # Pillow promises no set of exceptions for hostile files: struct.error, ZeroDivisionError and MemoryError (a
         # codec's own, for the pixel limit has held by now) have all been seen.
@@ -143,16 +149,12 @@ def _opencv() -> ModuleType | None:
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.image_pixels:
-        raise _too_large(f"{width} × {height} = {width * height:,}", limits)
+        raise ImageTooLarge(
+            f"the image has {width} × {height} = {width * height:,} pixels, limits.image_pixels allows "
+            f"{limits.image_pixels:,}; scale it down or raise the setting"
+        )
     if max(width, height) > MAX_SIDE_PX:
         raise ImageTooLarge(f"the image measures {width} × {height} pixels, a side may have {MAX_SIDE_PX:,}; crop it")
-
-
-def _too_large(pixels: str, limits: Limits) -> ImageTooLarge:
-    return ImageTooLarge(
-        f"the image has {pixels} pixels, limits.image_pixels allows {limits.image_pixels:,}; "
-        "scale it down or raise the setting"
-    )
 
 
 def _has_more_frames(image: ImageFile) -> bool:
@@ -163,7 +165,7 @@ def _has_more_frames(image: ImageFile) -> bool:
 
 
 _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-    "JPEG": JpegImageFile,
+    "JPEG": _Jpeg,
     "PNG": PngImageFile,
     "WebP": WebPImageFile,
     "BMP": BmpImageFile,
