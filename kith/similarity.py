@@ -62,7 +62,8 @@ def search(view: GalleryView, probes: Vectors, k: int = 2) -> list[list[Hit]]:
         # Free slots score −inf, and so would pass while there are fewer than k subjects: `>` −inf keeps them out.
         floor = np.maximum(best[active, -1:] - slack, np.finfo(np.float32).min)
         probe, column = np.nonzero(mine >= floor)
-        found.append((active[probe], slots[column]))
+        if probe.size:
+            found.append((active[probe], slots[column]))
     if not found:
         return [[] for _ in range(count)]
     return _ranked(view, probes, np.concatenate([at for at, _ in found]), np.concatenate([s for _, s in found]), k)

@@ -225,15 +225,17 @@ class MemoryGalleryStore:
         subject_id = gallery.ids.setdefault(subject, uuid.uuid4().hex[:16])
         slot = gallery.free.pop() if gallery.free else gallery.next_slot
         gallery.next_slot = max(gallery.next_slot, slot + 1)
-        template = (enrolment.template_id, slot, enrolment.image, float(enrolment.quality))
-        owner = gallery.subjects.setdefault(subject_id, _Subject(subject, at_ms))
-        owner.templates.append(TemplateInfo(*template, at_ms, sequence))
+        template = TemplateInfo(enrolment.template_id, slot, enrolment.image, float(enrolment.quality), at_ms, sequence)
+        gallery.subjects.setdefault(subject_id, _Subject(subject, at_ms)).templates.append(template)
         gallery.sequences[enrolment.template_id] = sequence
-        _, _, image, quality = template
-        # A copy: the caller may go on to use his array for the next face.
-        vector = enrolment.vector.copy()
-        change = (sequence, Op.ENROL, at_ms, subject_id, subject, slot, enrolment.template_id, image, quality, vector)
-        return gallery.add(Change(*change))
+        return gallery.add(
+            Change(
+                *(sequence, Op.ENROL, at_ms, subject_id, subject),
+                *(slot, template.template_id, template.image, template.quality),
+                # A copy: the caller may go on to use his array for the next face.
+                vector=enrolment.vector.copy(),
+            )
+        )
 
 
 def _id_of(name: str, gallery: _Gallery, subject: str) -> str:

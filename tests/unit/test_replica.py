@@ -1,0 +1,350 @@
+"""Views that never change under a search, and the thread that keeps making new ones."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kith.backends.gallery_memory import MemoryGalleryStore
+from kith.errors import GalleryBehind, StateUnavailable, UnknownGallery
+from kith.gallery import BLOCK_ROWS, Change, Enrolment, GalleryInfo, Op, Snapshot
+from kith.replica import Follower, GalleryView, Replica
+
+DIMENSION = 4
+
+
+def unit(seed: int) -> np.ndarray:
+    raw = np.random.default_rng(seed).standard_normal(DIMENSION)
+    return (raw / np.linalg.norm(raw)).astype(np.float32)
+
+
+def enrol(sequence: int, subject_id: str, slot: int, name: str = "") -> Change:
+    return Change(
+        sequence, Op.ENROL, subject_id=subject_id, subject=name or subject_id, slot=slot, vector=unit(sequence)
+    )
+
+
+def state(view: GalleryView) -> tuple[object, ...]:
+    """Everything a view says, in plain values."""
+    owners = {
+        block * BLOCK_ROWS + row: view.subject_at(int(owner))
+        for block, each in enumerate(view.owners)
+        for row, owner in enumerate(each)
+        if owner >= 0
+    }
+    vectors = {slot: view.vector(slot).tobytes() for slot in owners}
+    return view.sequence, view.cutoff, view.subjects, view.templates, owners, vectors
+
+
+def plain(snapshot: Snapshot) -> tuple[object, ...]:
+    owners = {slot: (owner, snapshot.names[owner]) for slot, owner in snapshot.owners.items()}
+    vectors = {slot: snapshot.row(slot).tobytes() for slot in owners}
+    return snapshot.sequence, snapshot.cutoff, len(snapshot.names), len(owners), owners, vectors
+
+
+class TestReplica:
+    @settings(deadline=None, max_examples=60)
+    @given(st.data())
+    def test_it_equals_the_plain_model_after_any_changes_and_old_views_stay_what_they_were(
+        self, data: st.DataObject
+    ) -> None:
+        model, replica = Snapshot("door", "m", DIMENSION, "e"), Replica(Snapshot("door", "m", DIMENSION, "e"))
+        kept = []
+        sequence = 0
+        slots = [0, 1, 2, 3, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 5]
+        for _ in range(data.draw(st.integers(1, 8))):
+            batch = []
+            for _ in range(data.draw(st.integers(1, 5))):
+                sequence += 1
+                op = data.draw(st.sampled_from([Op.ENROL, Op.ENROL, Op.ENROL, Op.RENAME, Op.FORGET, Op.CUTOFF]))
+                free = [slot for slot in slots if slot not in model.owners]
+                if op is Op.ENROL and free:
+                    who = data.draw(st.sampled_from([*model.names, f"new{sequence}"]))
+                    change = enrol(sequence, who, data.draw(st.sampled_from(free)), model.names.get(who, ""))
+                elif op is Op.RENAME and model.names:
+                    who = data.draw(st.sampled_from(list(model.names)))
+                    change = Change(sequence, op, subject_id=who, subject=f"name {sequence}")
+                elif op is Op.FORGET and model.names:
+                    change = Change(sequence, op, subject_id=data.draw(st.sampled_from(list(model.names))))
+                else:
+                    change = Change(sequence, Op.CUTOFF, cutoff=sequence / 100)
+                batch.append(change)
+                model.apply([change])
+            view = replica.apply(batch)
+            assert view is replica.view
+            assert state(view) == plain(model)
+            for row, (subject_id, name) in {owner: view.subject_at(owner) for owner in _rows(view)}.items():
+                assert view.row_of(name) == row
+                assert view.slots_of(row) == sorted(slot for slot, who in model.owners.items() if who == subject_id)
+            kept.append((view, state(view)))
+        for view, before in kept:
+            assert state(view) == before
+        assert state(Replica(model).view) == state(replica.view)
+
+    def test_a_change_applied_twice_changes_nothing(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        batch = [enrol(1, "a", 0), enrol(2, "b", 1)]
+        view = replica.apply(batch)
+        assert replica.apply(batch) is view
+
+    def test_appending_copies_no_block_and_overwriting_leaves_the_old_view_alone(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        one = replica.apply([enrol(1, "a", 0)])
+        two = replica.apply([enrol(2, "b", 1)])
+        assert np.shares_memory(one.blocks[0], two.blocks[0])
+        assert one.blocks[0].shape == (1, DIMENSION)
+        three = replica.apply([Change(3, Op.FORGET, subject_id="a")])
+        assert not np.shares_memory(two.blocks[0], three.blocks[0])
+        assert not three.vector(0).any()
+        assert two.vector(0).tolist() == unit(1).tolist()
+
+    def test_untouched_blocks_are_shared_between_views(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        one = replica.apply([enrol(1, "a", 0), enrol(2, "b", BLOCK_ROWS)])
+        two = replica.apply([Change(3, Op.FORGET, subject_id="b")])
+        assert one.blocks[0] is two.blocks[0]
+        assert one.owners[0] is two.owners[0]
+
+    def test_nobody_can_write_into_a_view(self) -> None:
+        view = Replica(Snapshot("door", "m", DIMENSION, "e")).apply([enrol(1, "a", 0)])
+        with pytest.raises(ValueError, match="read-only"):
+            view.blocks[0][0, 0] = 1
+        with pytest.raises(ValueError, match="read-only"):
+            view.owners[0][0] = 1
+
+    def test_two_subjects_may_swap_names_through_a_third(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        replica.apply([enrol(1, "a", 0, "Ann"), enrol(2, "b", 1, "Bob")])
+        renames = [("a", "x"), ("b", "Ann"), ("a", "Bob")]
+        view = replica.apply(
+            [Change(3 + i, Op.RENAME, subject_id=who, subject=name) for i, (who, name) in enumerate(renames)]
+        )
+        rows = {name: view.row_of(name) for name in ("Ann", "Bob", "x")}
+        assert rows["x"] is None
+        assert [view.subject_at(rows[name])[0] for name in ("Ann", "Bob")] == ["b", "a"]  # type: ignore[arg-type]
+
+    def test_a_forget_that_came_early_makes_the_one_in_its_own_place_a_no_op(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        early = Change(2, Op.FORGET, subject_id="a", early=True)
+        replica.apply([enrol(1, "a", 0), early, enrol(3, "b", 0), Change(4, Op.FORGET, subject_id="a")])
+        assert (replica.view.sequence, replica.view.templates, replica.view.subjects) == (4, 1, 1)
+
+
+def _rows(view: GalleryView) -> set[int]:
+    return {int(owner) for each in view.owners for owner in each if owner >= 0}
+
+
+class Faulty(MemoryGalleryStore):
+    """A store that can be away, restarted, wiped, or broken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault: Exception | None = None
+        self.word = "first"
+        self.snapshots = 0
+
+    def _maybe(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    def changes_many(
+        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000
+    ) -> dict[str, list[Change]]:
+        self._maybe()
+        found = super().changes_many(after, block_ms=block_ms, limit=limit)
+        self._maybe()
+        return found
+
+    def info(self, name: str) -> GalleryInfo:
+        self._maybe()
+        return super().info(name)
+
+    def snapshot(self, name: str) -> Snapshot:
+        self._maybe()
+        self.snapshots += 1
+        return super().snapshot(name)
+
+    def incarnation(self) -> str:
+        self._maybe()
+        return self.word
+
+    def wipe(self, name: str) -> None:
+        with self._changed:
+            del self._galleries[name]
+
+    def add(self, name: str, subject: str, seed: int = 0) -> int:
+        return self.enrol(name, [Enrolment(subject, f"{subject}/{seed}", unit(seed), "key", 0.5, "m")])[0]
+
+
+@pytest.fixture
+def store() -> Faulty:
+    store = Faulty()
+    store.create("door", model_id="m", dimension=DIMENSION)
+    return store
+
+
+@pytest.fixture
+def follower(store: Faulty, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follower]:
+    monkeypatch.setattr("kith.replica._LOOK_EVERY_S", 0.05)
+    follower = Follower(store, block_ms=20)
+    yield follower
+    follower.stop()
+
+
+def until(true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.002)
+
+
+class TestFollower:
+    def test_it_loads_at_first_use_and_then_follows(self, store: Faulty, follower: Follower) -> None:
+        store.add("door", "Ann")
+        assert follower.sequences() == {}
+        assert follower.view("door").subjects == 1
+        store.add("door", "Bob")
+        until(lambda: follower.view("door").subjects == 2)
+        assert follower.sequences() == {"door": 2}
+        assert store.snapshots == 1
+        until(lambda: follower.lag() == {"door": 0})
+
+    def test_a_demanded_number_is_waited_for_and_named_when_it_does_not_come(
+        self, store: Faulty, follower: Follower
+    ) -> None:
+        follower.view("door")
+        for seed in range(20):
+            sequence = store.add("door", "Ann", seed)
+            assert follower.view("door", at_least=sequence, timeout_s=5).sequence >= sequence
+        began = time.monotonic()
+        with pytest.raises(GalleryBehind, match="at sequence 20, the job demands 21"):
+            follower.view("door", at_least=21, timeout_s=0.1)
+        assert 0.1 <= time.monotonic() - began < 2
+
+    def test_a_demanded_number_is_reached_even_while_the_thread_waits_for_other_galleries(self, store: Faulty) -> None:
+        follower = Follower(store, block_ms=3000)
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        follower.view("door")
+        time.sleep(0.05)
+        follower.view("gate")
+        began = time.monotonic()
+        assert follower.view("gate", at_least=store.add("gate", "Ann"), timeout_s=2).templates == 1
+        assert time.monotonic() - began < 1
+        store.add("door", "wakes the thread")
+        follower.stop()
+
+    def test_an_unknown_gallery_is_refused_each_time_and_found_once_it_is_made(
+        self, store: Faulty, follower: Follower
+    ) -> None:
+        for _ in range(2):
+            with pytest.raises(UnknownGallery):
+                follower.view("gate")
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        assert follower.view("gate").sequence == 0
+        follower.view("gate", at_least=store.add("gate", "Ann"))
+
+    def test_while_the_store_is_away_the_last_view_answers_and_afterwards_it_catches_up(
+        self, store: Faulty, follower: Follower, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        store.add("door", "Ann")
+        view = follower.view("door")
+        store.fault = StateUnavailable("pulled the plug")
+        sequence = store.add("door", "Bob")
+        until(lambda: follower.silent_s() > 0.2)
+        assert follower.view("door").sequence in (view.sequence, sequence)
+        with pytest.raises(GalleryBehind):
+            follower.view("door", at_least=sequence + 1, timeout_s=0.1)
+        with pytest.raises(StateUnavailable):
+            follower.view("gate")
+        assert [record.getMessage() for record in caplog.records if "cannot be followed" in record.getMessage()] == [
+            "galleries cannot be followed, matching goes on with what is known: pulled the plug"
+        ]
+        store.fault = None
+        until(lambda: follower.view("door").sequence == sequence)
+        until(lambda: follower.silent_s() < 0.2)
+
+    def test_a_fault_nobody_foresaw_does_not_end_the_thread(
+        self, store: Faulty, follower: Follower, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        follower.view("door")
+        store.fault = RuntimeError("a bug")
+        until(lambda: "a bug" in caplog.text)
+        store.fault = None
+        sequence = store.add("door", "Ann")
+        until(lambda: follower.view("door").sequence == sequence)
+        assert store.snapshots >= 2
+
+    def test_a_restarted_store_is_loaded_afresh_for_it_may_have_lost_changes(
+        self, store: Faulty, follower: Follower
+    ) -> None:
+        store.add("door", "lost", 1)
+        follower.view("door")
+        # Another history of the same length: only the new word tells.
+        store.wipe("door")
+        store.create("door", model_id="m", dimension=DIMENSION)
+        store._galleries["door"].state.epoch = follower._galleries["door"].replica.epoch  # type: ignore[union-attr]
+        store.add("door", "kept", 2)
+        store.word = "second"
+        until(lambda: follower.view("door").row_of("kept") is not None)
+        assert follower.view("door").row_of("lost") is None
+
+    def test_a_gallery_wiped_and_made_anew_is_the_new_one(self, store: Faulty, follower: Follower) -> None:
+        store.add("door", "old")
+        follower.view("door")
+        store.wipe("door")
+        store.create("door", model_id="m2", dimension=DIMENSION)
+        until(lambda: follower.view("door").model_id == "m2")
+
+    def test_a_gallery_that_is_gone_is_unknown(self, store: Faulty, follower: Follower) -> None:
+        follower.view("door")
+        store.wipe("door")
+
+        def unknown() -> bool:
+            try:
+                follower.view("door")
+            except UnknownGallery:
+                return True
+            return False
+
+        until(unknown)
+        assert follower.sequences() == {}
+
+    def test_a_log_trimmed_past_the_replica_makes_it_load_afresh(
+        self, store: Faulty, follower: Follower, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        follower.view("door")
+        store.fault = StateUnavailable()
+        until(lambda: "cannot be followed" in caplog.text)
+        for seed in range(5):
+            store.add("door", "Ann", seed)
+        time.sleep(0.005)
+        assert store.trim("door", 0) == 4
+        store.fault = None
+        until(lambda: follower.view("door").templates == 5)
+        assert "trimmed past" in caplog.text
+
+    def test_many_threads_asking_first_load_once(self, store: Faulty, follower: Follower) -> None:
+        store.add("door", "Ann")
+        views: list[GalleryView] = []
+        threads = [threading.Thread(target=lambda: views.append(follower.view("door"))) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(views) == 16
+        assert store.snapshots == 1
+
+    def test_stopped_it_goes_on_answering_with_what_it_has(self, store: Faulty, follower: Follower) -> None:
+        follower.view("door")
+        follower.stop()
+        follower.stop()
+        assert not any(thread.name == "kith-gallery-follower" for thread in threading.enumerate())
+        store.add("door", "Ann")
+        assert follower.view("door").sequence == 0
