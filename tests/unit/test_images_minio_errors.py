@@ -1,5 +1,6 @@
 """Every exception of MinIO's client and of urllib3 below it becomes one of Kith's, and only some are tried again."""
 
+import http.client
 import inspect
 import io
 import traceback
@@ -43,11 +44,14 @@ def classes(module: Any) -> list[type[Exception]]:
 
 def blank(cls: type[Exception]) -> Exception:
     """An instance whatever its constructor asks for."""
-    made = cls.__new__(cls, "what it said")
-    # What the few with a repr of their own print.
-    for part in ("partial", "expected", "length"):
-        setattr(made, part, 0)
-    return made
+    if cls is urllib3.exceptions.IncompleteRead:
+        return urllib3.exceptions.IncompleteRead(1, 2)
+    if cls is http.client.IncompleteRead:
+        return http.client.IncompleteRead(b"half", 2)
+    if cls is urllib3.exceptions.InvalidChunkLength:
+        response: Any = Mock(length_remaining=1, tell=lambda: 1)
+        return urllib3.exceptions.InvalidChunkLength(response, b"zz")
+    return cls.__new__(cls, "what it said")
 
 
 def s3(code: str, status: int) -> minio.error.S3Error:
