@@ -1,38 +1,72 @@
 """Every knob of Kith: frozen, read once at the entry point and passed down. `config/default.toml` explains each.
 
-Order, first wins: environment (`KITH_STORE__KIND=s3`), the file named by `--config` or `KITH_CONFIG`, the defaults
-here. Secrets are `SecretStr`: masked in reprs and logs, and readable from files (`KITH_SECRETS_DIR`, as Docker mounts
-them).
+Order, first wins: environment (`KITH_STORE__KIND=s3`), secrets as files (the directory `KITH_SECRETS_DIR`, one file per
+knob, named like its variable, as Docker and Kubernetes mount them), the TOML file named by `--config` or `KITH_CONFIG`,
+the defaults here. A variable that is set to nothing counts as not set. Secrets are `SecretStr`: masked in reprs and
+logs.
 """
 
 import json
-import os
-import tomllib
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from kith.errors import Misconfigured
 from kith.jobs import MAX_IMAGES_PER_JOB, Lane
+from kith.names import gallery_name
+from kith.settings_sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Found, gather, variable_of
 
-Positive = Annotated[float, Field(gt=0)]
+
+def _listed(value: object) -> object:
+    """A list as one writes it in a variable: `live,bulk`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
+
+
+def _speaks(*schemes: str) -> AfterValidator:
+    def check(url: SecretStr) -> SecretStr:
+        # The message must not repeat the value: it may hold a password.
+        if not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}")
+        return url
+
+    return AfterValidator(check)
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Word = Annotated[str, Field(min_length=1)]
+Lanes = Annotated[tuple[Lane, ...], Field(min_length=1), BeforeValidator(_listed)]
+RedisUrl = Annotated[SecretStr, _speaks("redis", "rediss", "unix")]
+BrokerUrl = Annotated[SecretStr, _speaks("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+socket", "memory")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Redis(_Section):
-    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     timeout_s: Positive = 5.0
     prefix: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")] = "kith"
 
 
 class Broker(_Section):
-    url: SecretStr | None = None
+    url: BrokerUrl | None = None
     redelivery_s: Positive = 120.0
     events: bool = False
 
@@ -40,15 +74,21 @@ class Broker(_Section):
 class Store(_Section):
     kind: Literal["directory", "s3"] = "directory"
     directory: Path = Path("~/.kith/images")
-    endpoint: str = "127.0.0.1:9000"
-    bucket: str = "kith-images"
+    endpoint: Word = "127.0.0.1:9000"
+    bucket: Word = "kith-images"
     access_key: SecretStr = SecretStr("")
     secret_key: SecretStr = SecretStr("")
-    region: str = "us-east-1"
+    region: Word = "us-east-1"
     tls: bool = False
     timeout_s: Positive = 5.0
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     upload_expiry_s: Annotated[int, Field(ge=1, le=604_800)] = 900
+
+    @model_validator(mode="after")
+    def _s3_needs_its_keys(self) -> Self:
+        if self.kind == "s3" and not (self.access_key.get_secret_value() and self.secret_key.get_secret_value()):
+            raise ValueError("kind = 's3' needs access_key and secret_key")
+        return self
 
 
 class Model(_Section):
@@ -59,14 +99,14 @@ class Model(_Section):
 
 class Batch(_Section):
     size: Annotated[int, Field(ge=0, le=1024)] = 0
-    window_ms: Annotated[float, Field(ge=0)] = 5.0
+    window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     queue: Count = 1024
 
 
 class Worker(_Section):
     concurrency: Count = 8
     fetch_threads: Annotated[int, Field(ge=0)] = 0
-    lanes: tuple[Lane, ...] = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)
+    lanes: Lanes = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)
     heartbeat_s: Positive = 2.0
     sequence_wait_s: Positive = 2.0
 
@@ -91,7 +131,7 @@ class Jobs(_Section):
 
 
 class Gallery(_Section):
-    default: str = "default"
+    default: Annotated[str, AfterValidator(gallery_name)] = "default"
     journal_keep_s: Count = 86_400
     follow_block_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
 
@@ -102,7 +142,7 @@ class Decisions(_Section):
     min_quality: Annotated[float, Field(ge=0, le=1)] = 0.1
     min_face_px: Annotated[int, Field(ge=1)] = 24
     max_faces: Count = 32
-    enrol_dominance: Annotated[float, Field(gt=1)] = 2.0
+    enrol_dominance: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
 
 
 class Results(_Section):
@@ -114,16 +154,8 @@ class Limits(_Section):
     image_pixels: Count = 50_000_000
 
 
-class Settings(BaseSettings):
-    """All sections; built by `load`, never at import."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix="KITH_",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
+class Settings(_Section):
+    """All sections. `Settings()` are the defaults; what this installation uses comes from `load`."""
 
     home: Path = Path("~/.kith")
     redis: Redis = Redis()
@@ -138,16 +170,6 @@ class Settings(BaseSettings):
     results: Results = Results()
     limits: Limits = Limits()
 
-    @model_validator(mode="after")
-    def _s3_needs_its_keys(self) -> Self:
-        if self.store.kind == "s3" and not (
-            self.store.access_key.get_secret_value() and self.store.secret_key.get_secret_value()
-        ):
-            raise ValueError(
-                "store.kind = 's3' needs store.access_key and store.secret_key (KITH_STORE__ACCESS_KEY, …)"
-            )
-        return self
-
     @property
     def broker_url(self) -> str:
         """The broker's URL with its secret: the configured one, else the same Redis that holds the state."""
@@ -161,51 +183,57 @@ class Settings(BaseSettings):
 def load(config: Path | None = None, **overrides: Any) -> Settings:
     """Read the settings once. `config` (or `KITH_CONFIG`) is a TOML file; `overrides` are whole sections.
 
-    Raises Misconfigured, naming the knob, its value's fault and where it may be set.
+    Raises Misconfigured, naming the knob, its value's fault, where the value came from and where it may be set.
     """
-    named = config or (Path(os.environ["KITH_CONFIG"]) if os.environ.get("KITH_CONFIG") else None)
-    if named is not None and not named.is_file():
-        raise Misconfigured(f"the configuration file {named} does not exist")
-
-    class FromFile(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (no .env files: one place fewer to look)
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = (TomlConfigSettingsSource(settings_cls, named),) if named else ()
-            return (init_settings, env_settings, file_secret_settings, *file)
-
+    found = gather(config, frozenset(Settings.model_fields))
     try:
-        loaded = FromFile(_secrets_dir=os.environ.get("KITH_SECRETS_DIR"), **overrides)
-    except tomllib.TOMLDecodeError as broken:
-        raise Misconfigured(f"{named} is not valid TOML: {broken}") from None
+        return Settings.model_validate(found.values | overrides)
     except ValidationError as broken:
         first = broken.errors(include_url=False, include_input=False)[0]
-        knob = ".".join(str(part) for part in first["loc"]) or "settings"
-        where = f"{named} or " if named else ""
-        raise Misconfigured(f"{knob}: {first['msg']} (set in {where}KITH_{knob.replace('.', '__').upper()})") from None
-    return loaded
+        raise Misconfigured(_explained(first, found)) from None
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """`settings` as the variables that make `load` return them again, secrets in clear: for a child process alone."""
-    flat: dict[str, str] = {}
+    """`settings` as the variables that make `load` return them again, secrets in clear: for a child process alone.
 
-    def add(name: str, value: Any) -> None:
+    They are complete: added to any environment they hide its own KITH_ variables, its file and its secrets.
+    """
+    flat = {CONFIG_VARIABLE: "", SECRETS_VARIABLE: ""}
+    for knob, value in _knobs(settings):
+        flat[variable_of(knob)] = _as_text(value)
+    return flat
+
+
+def _explained(error: ErrorDetails, found: Found) -> str:
+    # A part of a list is set with the list.
+    parts = [str(part) for part in error["loc"] if not isinstance(part, int)]
+    knob = ".".join(parts[:2])
+    origin = found.origin(knob)
+    said = f", as {origin} says" if origin else ""
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(knob, [name for name, _ in _knobs(Settings())], n=1, cutoff=0.5)
+        return f"{knob}: there is no such setting{said}" + (f"; did you mean {near[0]}?" if near else "")
+    message = error["msg"].removeprefix("Value error, ")
+    section = Settings.model_fields[parts[0]].annotation if len(parts) == 1 else None
+    whole = isinstance(section, type) and issubclass(section, BaseModel)
+    variable = f"{variable_of(knob)}__…" if whole else variable_of(knob)
+    return f"{knob}: {message}{said} (set {variable}{f', or {knob} in {found.file}' if found.file else ''})"
+
+
+def _knobs(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Every knob as `section.name`, with its value."""
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
         if isinstance(value, BaseModel):
             for part in type(value).model_fields:
-                add(f"{name}__{part}" if name != "KITH" else f"KITH_{part}", getattr(value, part))
-        elif isinstance(value, SecretStr):
-            flat[name.upper()] = value.get_secret_value()
-        elif isinstance(value, tuple):
-            flat[name.upper()] = json.dumps([str(item) for item in value])
-        elif value is not None:
-            flat[name.upper()] = str(value)
+                yield f"{name}.{part}", getattr(value, part)
+        else:
+            yield name, value
 
-    add("KITH", settings)
-    return flat
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
