@@ -42,7 +42,7 @@ class Detection:
     """One face of an image.
 
     box: x, y, width, height. landmarks: (5, 2) float32, eye, eye, nose, mouth corner, mouth corner, left to right in
-    the image. Both in pixels, (0, 0) the centre of the first one, and possibly beyond the edge. score: 0..1.
+    the image. Both in pixels, (0, 0) the image's corner, and possibly beyond its edge. score: 0..1.
     """
 
     box: tuple[float, float, float, float]
@@ -128,9 +128,7 @@ class YuNet:
         faces = self._run(canvas)[0]
         # Sides are rounded on their own, and so the two factors differ a little.
         factor = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
-        points = _rescale(faces.points, factor)
-        boxes = np.concatenate([_rescale(faces.boxes[:, :2], factor), faces.boxes[:, 2:] * factor], axis=1)
-        return _Faces(boxes, points, faces.scores)
+        return _Faces(faces.boxes * np.tile(factor, 2), faces.points * factor, faces.scores)
 
     def _look_again(self, image: Pixels, faces: _Faces) -> Floats:
         """Better landmarks for `faces`: (n, 5, 2), pixels of `image`; the old ones where that finds nothing."""
@@ -150,9 +148,9 @@ class YuNet:
                 if plain is None or mirrored is None:
                     continue
                 back = mirrored[_MIRRORED]
-                back[:, 0] = _WINDOW_PX - 1 - back[:, 0]
+                back[:, 0] = _WINDOW_PX - back[:, 0]
                 origin, factor = places[row]
-                points[face] = _rescale((plain + back) * np.float32(0.5), factor) + origin
+                points[face] = (plain + back) * (factor / 2) + origin
         return points
 
     def _run(self, canvas: Floats) -> list[_Faces]:
@@ -200,7 +198,7 @@ def _grid(height: int, width: int) -> tuple[Floats, Floats]:
     return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def _cut(image: Pixels, box: Floats) -> tuple[Pixels, Floats, Floats]:
+def _cut(image: Pixels, box: Floats) -> tuple[Pixels, Floats, np.float32]:
     """A square window around the face at `box`, where it begins in `image`, and pixels of `image` per pixel of it."""
     x, y, width, height = box
     side = max(1, round(float(max(width, height)) * _WINDOW_PX / _FACE_PX))
@@ -214,7 +212,7 @@ def _cut(image: Pixels, box: Floats) -> tuple[Pixels, Floats, Floats]:
     ] = part
     method = cv2.INTER_AREA if side > _WINDOW_PX else cv2.INTER_LINEAR
     resized = np.asarray(cv2.resize(window, (_WINDOW_PX, _WINDOW_PX), interpolation=method), np.uint8)
-    return resized, np.array([left, top], np.float32), np.full(2, side / _WINDOW_PX, np.float32)
+    return resized, np.array([left, top], np.float32), np.float32(side / _WINDOW_PX)
 
 
 def _central(faces: _Faces) -> Floats | None:
@@ -229,12 +227,6 @@ def _paint(canvas: Floats, image: NDArray[Any]) -> None:
     """`image` (RGB, channels last) into the upper left of `canvas` (BGR, channels first)."""
     for channel in range(3):
         canvas[2 - channel, : image.shape[0], : image.shape[1]] = image[:, :, channel]
-
-
-def _rescale(points: Floats, factor: Floats) -> Floats:
-    """Points of a resized image in pixels of the original: cv2.resize keeps edges in place, and so centres move."""
-    moved: Floats = (points + np.float32(0.5)) * factor - np.float32(0.5)
-    return moved
 
 
 def _up(side: int) -> int:
