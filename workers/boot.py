@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import platform
+import secrets
 import signal
 import sys
 import threading
@@ -23,12 +24,9 @@ from kith.checkpoints import Pack, load_pack
 from kith.errors import KithError, Misconfigured
 from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
 from kith.ledger import WorkerBeat
-from kith.preparation import Preparer
-from kith.recognition import Recogniser
 from kith.replica import Follower
 from kith.settings import Settings, load
 from workers import app as celery_app
-from workers.embed import EmbedWorker
 from workers.heartbeat import Heartbeat
 from workers.publish import PublishWorker
 from workers.publisher import Publisher
@@ -47,10 +45,7 @@ BAD_CONFIGURATION = 78
 class _Options:
     settings: Settings
     name: str
-
-    @property
-    def worker_id(self) -> str:
-        return f"{self.name}@{platform.node()}:{os.getpid()}"
+    worker_id: str
 
 
 def run_embed(argv: Sequence[str]) -> int:
@@ -69,8 +64,12 @@ def run_upkeep(argv: Sequence[str]) -> int:
 
 
 def _embed(options: _Options) -> int:
-    from kith.detector import open_detector  # noqa: PLC0415 (publish and upkeep never load these)
+    # Here, because publish and upkeep run where none of torch, onnxruntime and OpenCV is installed.
+    from kith.detector import open_detector  # noqa: PLC0415
     from kith.embedder import best_batch_size, embed, open_embedder  # noqa: PLC0415
+    from kith.preparation import Preparer  # noqa: PLC0415
+    from kith.recognition import Recogniser  # noqa: PLC0415
+    from workers.embed import EmbedWorker  # noqa: PLC0415
 
     settings = options.settings
     if settings.model.pack is None:
@@ -192,7 +191,10 @@ def _options(role: str, argv: Sequence[str]) -> _Options:
             settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"lanes": lanes})})
     except (KithError, ValueError) as wrong:
         parser.exit(BAD_CONFIGURATION, f"{parser.prog}: {wrong}\n")
-    return _Options(settings, arguments.name)
+    # A container that starts again has the host name and process id it had before; without the token the ledger would
+    # take the jobs of the dead process for being worked on.
+    worker_id = f"{arguments.name}@{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
+    return _Options(settings, arguments.name, worker_id)
 
 
 def _guarded(options: _Options, serve: Callable[[_Options], int]) -> int:
