@@ -212,7 +212,7 @@ class Replica:
             assert known is not None
             if known[1] == subject:
                 return
-            self._drop_name(known[1], row)
+            self._drop_name(known[1])
         self._table.own(row // _CHUNK)[row % _CHUNK] = (subject_id, subject)
         self._names.own(hash(subject) % _BUCKETS)[subject] = row
 
@@ -223,11 +223,9 @@ class Replica:
         self._table.own(row // _CHUNK).append(None)
         return row
 
-    def _drop_name(self, subject: str, row: int) -> None:
-        bucket = self._names.own(hash(subject) % _BUCKETS)
-        # The name may already be another subject's: swaps of two names pass through a third, in any order of reading.
-        if bucket.get(subject) == row:
-            del bucket[subject]
+    def _drop_name(self, subject: str) -> None:
+        # It is this subject's still: a name is free in the log before another subject takes it.
+        del self._names.own(hash(subject) % _BUCKETS)[subject]
 
     def _forget(self, subject_id: str) -> None:
         row = self._row_of.pop(subject_id, None)
@@ -241,7 +239,7 @@ class Replica:
                 self._own_slot(slot, FREE)
         known = self._table.own(row // _CHUNK)[row % _CHUNK]
         assert known is not None
-        self._drop_name(known[1], row)
+        self._drop_name(known[1])
         self._table.own(row // _CHUNK)[row % _CHUNK] = None
         self._free_rows.append(row)
 

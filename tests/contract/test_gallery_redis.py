@@ -13,7 +13,7 @@ from kith.backends import gallery_redis_log
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.errors import Misconfigured, StateFull, StateUnavailable
-from kith.gallery import BLOCK_ROWS, Enrolment, Snapshot, template_id
+from kith.gallery import BLOCK_ROWS, Enrolment, Op, Snapshot, template_id
 from kith.replica import Follower, GalleryView
 
 DIMENSION = 8
@@ -49,8 +49,13 @@ def view_content(view: GalleryView) -> Content:
     return {name: sorted(vectors) for name, vectors in found.items()}
 
 
+def assert_nothing_unowned(snapshot: Snapshot) -> None:
+    for slot in range(len(snapshot.blocks) * BLOCK_ROWS):
+        assert slot in snapshot.owners or not snapshot.row(slot).any()
+
+
 class Meddled:
-    """A Redis client before whose every call somebody else does something."""
+    """A Redis client before whose every command somebody else does something, inside pipelines too."""
 
     def __init__(self, client: redis.Redis, act: Callable[[str], None]) -> None:
         self._client, self._act = client, act
@@ -63,6 +68,30 @@ class Meddled:
             return call(*args, **knobs)
 
         return meddled
+
+    def pipeline(self, transaction: bool) -> "MeddledPipeline":
+        assert not transaction
+        return MeddledPipeline(self)
+
+
+class MeddledPipeline:
+    """Commands one by one: all that a pipeline without a transaction promises."""
+
+    def __init__(self, client: Meddled) -> None:
+        self._client = client
+        self._queue: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __enter__(self) -> "MeddledPipeline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: self._queue.append((name, args))
+
+    def execute(self) -> list[Any]:
+        return [getattr(self._client, name)(*args) for name, args in self._queue]
 
 
 class TestSnapshotsUnderWrites:
@@ -103,6 +132,7 @@ class TestSnapshotsUnderWrites:
         snapshot = gallery_redis_log.read_snapshot(meddled, f"{prefix}:g:door", "door")
         quiet = written.snapshot("door")
         assert quiet.sequence >= snapshot.sequence > 2500
+        assert_nothing_unowned(snapshot)
         # Brought forward by the rest of the log, both must be the same to the byte.
         snapshot.apply(written.changes("door", snapshot.sequence))
         assert content(snapshot) == content(quiet)
@@ -153,6 +183,46 @@ class TestSnapshotsUnderWrites:
                 for vector in vectors:
                     found ^= hash((name, vector))
             assert found == prints[snapshot.sequence]
+
+    def test_a_subject_forgotten_between_a_log_entry_and_its_payload_is_gone_at_a_number_that_says_so(
+        self, written: RedisGalleryStore, redis_client: redis.Redis, prefix: str
+    ) -> None:
+        numbers: list[int] = []
+
+        def act(call: str) -> None:
+            if call == "hscan_iter":
+                written.enrol("door", [face("late", 9000)])
+            elif call == "hmget" and "xread" in seen and not numbers:
+                numbers.append(written.forget("door", "late").sequence)
+            seen.append(call)
+
+        seen: list[str] = []
+        meddled: Any = Meddled(redis_client, act)
+        snapshot = gallery_redis_log.read_snapshot(meddled, f"{prefix}:g:door", "door")
+        assert "late" not in content(snapshot)
+        assert numbers == [2502]
+        assert snapshot.sequence >= 2502
+
+    def test_a_vector_read_before_its_forget_and_its_slot_after_it_does_not_linger(
+        self, written: RedisGalleryStore, redis_client: redis.Redis, prefix: str
+    ) -> None:
+        def act(call: str) -> None:
+            seen.append(call)
+            if seen[-2:] == ["get", "hmget"] and seen.count("get") == 1:
+                written.forget("door", "n1")
+
+        seen: list[str] = []
+        meddled: Any = Meddled(redis_client, act)
+        snapshot = gallery_redis_log.read_snapshot(meddled, f"{prefix}:g:door", "door")
+        assert "n1" not in content(snapshot)
+        assert_nothing_unowned(snapshot)
+
+    def test_a_trim_between_log_entries_and_their_payloads_is_not_taken_for_a_forget(
+        self, written: RedisGalleryStore, redis_client: redis.Redis, prefix: str
+    ) -> None:
+        meddled: Any = Meddled(redis_client, lambda call: written.trim("door", -1) if call == "hmget" else None)
+        changes = gallery_redis_log.read_changes(meddled, {f"{prefix}:g:door": 0}, block_ms=0, limit=10)
+        assert [change.op for change in changes[f"{prefix}:g:door"]] == [Op.RELOAD]
 
     def test_a_log_trimmed_during_the_load_makes_it_begin_again(
         self, written: RedisGalleryStore, redis_client: redis.Redis, prefix: str, caplog: pytest.LogCaptureFixture

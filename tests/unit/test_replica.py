@@ -244,6 +244,7 @@ class TestFollower:
         for _ in range(2):
             with pytest.raises(UnknownGallery):
                 follower.view("gate")
+        assert "gate" not in follower._galleries, "names that lead nowhere pile up"
         store.create("gate", model_id="m", dimension=DIMENSION)
         assert follower.view("gate").sequence == 0
         follower.view("gate", at_least=store.add("gate", "Ann"))
@@ -299,7 +300,27 @@ class TestFollower:
         follower.view("door")
         store.wipe("door")
         store.create("door", model_id="m2", dimension=DIMENSION)
+        # As many changes as before: only the epoch tells.
+        store.set_cutoff("door", 0.5)
         until(lambda: follower.view("door").model_id == "m2")
+
+    def test_a_store_that_went_back_is_followed_back(self, store: Faulty, follower: Follower) -> None:
+        before = store.snapshot("door")
+        store.add("door", "lost")
+        assert follower.view("door").sequence == 1
+        store.wipe("door")
+        store.create("door", model_id="m", dimension=DIMENSION)
+        store._galleries["door"].state.epoch = before.epoch
+        until(lambda: follower.view("door").sequence == 0)
+        follower.view("door", at_least=store.add("door", "kept"))
+        assert follower.view("door").row_of("kept") is not None
+
+    def test_changes_read_for_a_view_that_a_fresh_load_has_replaced_are_dropped(
+        self, store: Faulty, follower: Follower
+    ) -> None:
+        view = follower.view("door")
+        follower._apply("door", follower._galleries["door"], [enrol(7, "a", 0)])
+        assert follower.view("door") is view
 
     def test_a_gallery_that_is_gone_is_unknown(self, store: Faulty, follower: Follower) -> None:
         follower.view("door")
