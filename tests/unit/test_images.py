@@ -5,6 +5,7 @@ import resource
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -101,6 +102,16 @@ def test_opencv_and_pillow_decode_a_jpeg_to_the_same_pixels(
     assert by_opencv.shape == (*size, 3)
     # Two builds of one library: their arithmetic may round differently, one day.
     assert np.abs(by_opencv.astype(int) - by_pillow).max() <= 1
+
+
+def test_a_jpeg_without_its_end_is_not_left_to_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its older releases fill what is missing with grey and say nothing.
+    opencv = Mock(imdecode=Mock(return_value=np.full((45, 67, 3), 128, np.uint8)))
+    monkeypatch.setattr(images, "_opencv", lambda: opencv)
+    data = encode(picture(), "JPEG")
+    with pytest.raises(TruncatedImage):
+        decode(data[: len(data) // 2], LIMITS)
+    opencv.imdecode.assert_not_called()
 
 
 #: EXIF's own words: which side of the scene row 0 and column 0 of the file are.

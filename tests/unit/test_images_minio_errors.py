@@ -123,7 +123,8 @@ def test_no_exception_of_minio_was_forgotten_above() -> None:
         ("RequestTimeout", 400, StoreUnavailable),
         ("InternalError", 500, StoreUnavailable),
         ("SomethingNew", 503, StoreUnavailable),
-        ("TooManyRequests", 429, StoreUnavailable),
+        ("SomethingNew", 429, StoreUnavailable),
+        ("SomethingNew", 408, StoreUnavailable),
     ],
 )
 def test_what_s3_says_decides(code: str, status: int, expected: type[KithError]) -> None:
