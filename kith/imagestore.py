@@ -16,7 +16,11 @@ class ImageStore(Protocol):
         ...
 
     def get(self, key: str) -> bytes:
-        """The bytes under `key`. Raises MissingImage, CorruptImage, StoreUnavailable, StoreDenied."""
+        """The bytes under `key`.
+
+        Raises MissingImage (also for what is no key), CorruptImage, ImageTooLarge (an upload URL takes any size),
+        StoreUnavailable, StoreDenied.
+        """
         ...
 
     def exists(self, key: str) -> bool:
@@ -36,7 +40,7 @@ class ImageStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises StoreUnavailable or StoreDenied, naming the place, when the store cannot be used; for start-up."""
+        """Make the bucket or folder if need be; for start-up. Raises StoreUnavailable or StoreDenied, naming the place."""
         ...
 
 

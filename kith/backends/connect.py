@@ -25,5 +25,5 @@ def redis_client(settings: Settings) -> "redis.Redis":
 def image_store(settings: Settings) -> ImageStore:
     """The configured store, not yet checked."""
     if settings.store.kind == "s3":
-        return MinioImageStore(settings.store)
-    return DirectoryImageStore(settings.store.directory.expanduser())
+        return MinioImageStore(settings.store, image_bytes=settings.limits.image_bytes)
+    return DirectoryImageStore(settings.store.directory.expanduser(), image_bytes=settings.limits.image_bytes)
