@@ -26,7 +26,7 @@ system: ## install the servers the tests talk to (S3, RabbitMQ), where apt-get m
 	@tests/servers/install
 
 demo: $(STAMP) ## enrol people, recognise them, meet strangers: on FACES=dir or the shared faces
-	@$(BIN)/python -m producers.demo $(if $(FACES),--faces "$(FACES)")
+	@$(BIN)/kith demo $(if $(FACES),--faces "$(FACES)")
 
 up: $(STAMP) ## start Valkey, the store and the workers on this machine
 	@$(BIN)/kith up

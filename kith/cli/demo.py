@@ -1,0 +1,103 @@
+"""kith demo: the whole system on real faces, in a minute, in a home that is thrown away."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kith.cli.running import Ended, ending_raises, running
+from kith.cli.terminal import globals_of, say
+from kith.cli.up import development_data, with_pack
+from kith.client import Client
+from kith.demo.cast import Cast, from_folder, from_shared
+from kith.demo.play import Play
+from kith.demo.screen import Screen
+from kith.errors import Misconfigured
+from kith.settings import Broker, Settings, load
+from kith.stack import Stack, local_settings
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="System")
+def demo(
+    context: typer.Context,
+    faces: Annotated[
+        Path | None,
+        typer.Option("--faces", exists=True, file_okay=False, help="Your own people: a folder SUBJECT/IMAGE.jpg."),
+    ] = None,
+    pack: Annotated[Path | None, typer.Option("--pack", help="Model pack (default: as for kith up).")] = None,
+    aligned: Annotated[bool, typer.Option("--aligned", help="FACES holds 112×112 aligned crops.")] = False,
+) -> None:
+    """Enrol people, recognise them, meet strangers, and enrol one more while everything runs.
+
+    \b
+    kith demo                    on the development faces beside the checkout
+    kith demo --faces my-people  on your own: half of each person's pictures are enrolled, the rest asked about
+
+    Starts a real Valkey server and real workers in a temporary home, and leaves nothing behind.
+    """
+    cast = _cast(faces)
+    screen = Screen()
+    try:
+        with (
+            ending_raises(),
+            tempfile.TemporaryDirectory(prefix="kith-demo-", ignore_cleanup_errors=True) as home,
+        ):
+            settings = with_pack(_settings(load(globals_of(context).config), Path(home)), pack)
+            _play(Stack(settings, notify=lambda line: say(f"kith: {line}")), cast, screen, aligned)
+    except Ended as ended:
+        say("kith: the demo was stopped; its workers, its server and its files are gone")
+        raise typer.Exit(ended.status) from None
+
+
+def _play(stack: Stack, cast: Cast, screen: Screen, aligned: bool) -> None:
+    screen.say(f"Kith on the faces of {cast.origin}", "bold")
+    began_s = time.monotonic()
+    with ExitStack() as held:
+        with screen.busy("starting Valkey, an embed worker, a publish worker and upkeep …"):
+            held.enter_context(running(stack))
+            client = held.enter_context(Client.open(stack.settings))
+        _introduce(stack, client, screen, time.monotonic() - began_s)
+        play = Play(client, cast, screen, aligned=aligned)
+        enrolled = play.enrol()
+        tally = play.ask()
+        play.summary(enrolled, tally)
+        if cast.newcomer is None:
+            screen.say("Nobody is left to come in as a newcomer: that takes a second subject with two pictures.")
+        else:
+            before = stack.pids("embed")
+            play.newcomer(cast.newcomer)
+            if stack.pids("embed") == before:
+                screen.say(f"No retraining, no restart: the worker is process {before['embed-1']}, as at the start.")
+        with screen.busy("stopping …"):
+            held.close()
+    screen.say(f"Done in {time.monotonic() - began_s:.0f} s; no process and no file is left.", "bold")
+
+
+def _introduce(stack: Stack, client: Client, screen: Screen, took_s: float) -> None:
+    embed = next(beat for beat in client.ledger.workers() if beat.role == "embed")
+    screen.say(
+        f"up in {took_s:.1f} s: {embed.model_name} ({embed.model_id}) on {embed.runtime}, batches of "
+        f"{embed.batch_size}; Valkey is process {stack.valkey.pid if stack.valkey else None}, the worker {embed.pid}"
+    )
+
+
+def _cast(faces: Path | None) -> Cast:
+    if faces is not None:
+        return from_folder(faces)
+    data = development_data()
+    if data is None or not (data / "faces" / "gallery.csv").is_file():
+        raise Misconfigured(
+            "the development faces are not here; show your own: make demo FACES=DIR, or kith demo --faces DIR --pack "
+            "PACK (DIR holds SUBJECT/IMAGE.jpg, PACK is a model pack; KITH_MODEL__PACK names it too)"
+        )
+    return from_shared(data / "faces")
+
+
+def _settings(settings: Settings, home: Path) -> Settings:
+    """A stack of its own in every part: a broker somebody named is not the demo's to fill."""
+    return local_settings(settings.model_copy(update={"broker": Broker()}), home)

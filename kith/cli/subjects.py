@@ -1,0 +1,92 @@
+"""kith subjects: who is in a gallery."""
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kith.cli.exits import Exit
+from kith.cli.terminal import Gallery, Json, answer, answer_json, answer_table, client_for, plain_table, say
+from kith.cli.wording import time_of
+
+app = typer.Typer()
+_group = typer.Typer(no_args_is_help=True, help="Who is in a gallery: list, show, rename, forget.")
+app.add_typer(_group, name="subjects", rich_help_panel="Galleries")
+
+_Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name.", show_default=False)]
+
+
+@_group.command("list")
+def list_(context: typer.Context, gallery: Gallery = None, as_json: Json = False) -> None:
+    """All subjects by name; with --json one line each."""
+    with client_for(context) as client:
+        subjects = client.galleries.subjects(gallery or client.settings.gallery.default)
+    if as_json:
+        for each in subjects:
+            answer_json(asdict(each))
+        return
+    table = plain_table("name", "templates", "since", "id", right=("templates",))
+    for each in subjects:
+        table.add_row(each.name, str(each.templates), time_of(each.created_ms), each.subject_id)
+    answer_table(table)
+
+
+@_group.command()
+def show(context: typer.Context, subject: _Subject, gallery: Gallery = None, as_json: Json = False) -> None:
+    """One subject with its templates, oldest first."""
+    with client_for(context) as client:
+        detail = client.galleries.show(gallery or client.settings.gallery.default, subject)
+    if as_json:
+        answer_json(asdict(detail))
+        return
+    answer(f"{detail.name}  (id {detail.subject_id}, since {time_of(detail.created_ms)})")
+    table = plain_table("template", "quality", "enrolled", "change", "image", right=("quality", "change"))
+    for each in detail.templates:
+        table.add_row(
+            each.template_id, f"{each.quality:.2f}", time_of(each.enrolled_ms), str(each.sequence), each.image
+        )
+    answer_table(table)
+
+
+@_group.command()
+def rename(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
+    gallery: Gallery = None,
+    as_json: Json = False,
+) -> None:
+    """Give a subject another name; its id and templates stay."""
+    with client_for(context) as client:
+        sequence = client.galleries.rename(gallery or client.settings.gallery.default, old, new)
+    if as_json:
+        answer_json({"old": old, "new": new, "sequence": sequence})
+    else:
+        answer(f"{old} is now called {new} (change {sequence})")
+
+
+@_group.command()
+def forget(
+    context: typer.Context,
+    subject: _Subject,
+    gallery: Gallery = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a subject: its vectors from the gallery, its pictures from the store. There is no way back."""
+    with client_for(context) as client:
+        name = gallery or client.settings.gallery.default
+        detail = client.galleries.show(name, subject)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise typer.BadParameter("nobody can be asked here; add --yes")
+            question = f"Forget {detail.name} with {len(detail.templates)} templates in gallery {name}?"
+            if not typer.confirm(question, err=True):
+                say("nothing was changed")
+                raise typer.Exit(Exit.FAILED)
+        forgotten = client.forget(subject, gallery=name)
+    if as_json:
+        answer_json(asdict(forgotten))
+    else:
+        answer(f"{forgotten.subject} is forgotten: {forgotten.templates} templates (change {forgotten.sequence})")

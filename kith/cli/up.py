@@ -1,0 +1,86 @@
+"""kith up: the whole system on this machine."""
+
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kith.cli.running import Ended, ending_raises, running
+from kith.cli.terminal import answer, globals_of, say
+from kith.errors import Misconfigured
+from kith.installation import names_redis
+from kith.settings import Settings, load
+from kith.stack import Stack, local_settings
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="System")
+def up(
+    context: typer.Context,
+    embed: Annotated[int, typer.Option(min=1, help="Embed workers: they find, embed and compare faces.")] = 1,
+    publish: Annotated[int, typer.Option(min=1, help="Publish workers.")] = 1,
+    home: Annotated[Path | None, typer.Option("--home", help="Where everything is kept (default ~/.kith).")] = None,
+    pack: Annotated[Path | None, typer.Option("--pack", help="Model pack (default: the setting model.pack).")] = None,
+) -> None:
+    """Run Valkey, the image store and the workers on this machine until Ctrl-C.
+
+    \b
+    kith up
+    kith up --embed 2 --pack packs/mobilefacenet
+    kith up --home /tmp/try            then, elsewhere: kith --home /tmp/try status
+
+    What is stored stays in the home and is there again the next time.
+    """
+    given = globals_of(context)
+    settings = load(given.config)
+    if home is None and given.home is None and names_redis(settings, given.config):
+        say("kith: `kith up` runs a Redis of its own; the other commands talk to the one you named (redis.url)")
+    settings = with_pack(local_settings(settings, home or given.home), pack)
+    stack = Stack(settings, embed=embed, publish=publish, notify=lambda line: say(f"kith: {line}"))
+    try:
+        with ending_raises(), running(stack):
+            _announce(stack)
+            # Woken by the signal: Ended is raised here.
+            threading.Event().wait()
+    except Ended:
+        answer("stopped; what was accepted is kept")
+
+
+def with_pack(settings: Settings, pack: Path | None) -> Settings:
+    """`settings` with the model pack to use: `pack`, else the configured one, else the development weights beside the
+    checkout. Raises Misconfigured when there is none."""
+    found = pack or settings.model.pack or development_weights()
+    if found is None:
+        raise Misconfigured(
+            "no model pack is named; give one with --pack DIR, KITH_MODEL__PACK or model.pack in the configuration"
+        )
+    found = found.expanduser().resolve()
+    if not found.is_dir():
+        raise Misconfigured(f"the model pack {found} is not a folder (--pack, KITH_MODEL__PACK, model.pack)")
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"pack": found})})
+
+
+def development_data() -> Path | None:
+    """`shared/data` beside the checkout this package was imported from, where there is one."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    return beside if beside.is_dir() else None
+
+
+def development_weights() -> Path | None:
+    """The weights in it."""
+    data = development_data()
+    return data / "weights" if data is not None and (data / "weights").is_dir() else None
+
+
+def _announce(stack: Stack) -> None:
+    settings = stack.settings
+    server = stack.valkey.pid if stack.valkey else None
+    answer(f"Kith is up in {settings.home}")
+    answer(f"  valkey     pid {server}, {settings.redis.url.get_secret_value()}")
+    answer(f"  images     {settings.store.directory}")
+    answer(f"  model      {settings.model.pack}")
+    for name, pid in stack.pids().items():
+        answer(f"  {name:<10} pid {pid}, log {stack.log_of(name)}")
+    answer("Try `kith status` in another terminal. Ctrl-C ends it.")

@@ -1,0 +1,50 @@
+"""A decision in words, for a person at a terminal."""
+
+from datetime import datetime
+
+from kith.jobs import Decision, Kind, Outcome
+
+
+def line_of(decision: Decision) -> str:
+    """One line: which image, who it is, how sure, and why not."""
+    return f"{decision.label or decision.image}: {verdict_of(decision)}"
+
+
+def verdict_of(decision: Decision) -> str:
+    """What was decided, with the score beside the cutoff it had to reach."""
+    face = decision.face
+    if decision.outcome is Outcome.ENROLLED and face is not None:
+        quality = f"quality {face.quality.value:.2f}, " if face.quality else ""
+        return f"{face.subject} enrolled ({quality}change {decision.gallery_version})"
+    if face is None or decision.outcome not in (Outcome.MATCH, Outcome.UNKNOWN):
+        return decision.reason or decision.outcome.value.replace("_", " ")
+    score = score_of(decision)
+    if decision.kind is Kind.VERIFY:
+        if face.subject is None:
+            return decision.reason or "nobody to compare with"
+        return f"{face.subject} ({score})" if decision.subject else f"not {face.subject} ({score})"
+    if decision.subject is not None:
+        return f"{decision.subject} ({score})"
+    return f"nobody we know ({score})" if face.score is not None else "nobody we know (nobody is enrolled)"
+
+
+def score_of(decision: Decision) -> str:
+    """`0.62 of 0.45`: the score, and what a match needs."""
+    if decision.face is None or decision.face.score is None:
+        return "no score"
+    needed = "" if decision.cutoff is None else f", a match needs {decision.cutoff:.2f}"
+    return f"score {decision.face.score:.2f}{needed}"
+
+
+def time_of(unix_ms: int) -> str:
+    """Local time of day for lists, with the date."""
+    return datetime.fromtimestamp(unix_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age_of(ms: int) -> str:
+    """A duration as a person says it."""
+    seconds = max(0, ms // 1000)
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
