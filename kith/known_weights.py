@@ -24,7 +24,7 @@ _MOBILEFACENET = EmbedderSpec(
 )
 
 #: The preferred first: a folder may hold the same network in several formats.
-_EMBEDDERS = (
+EMBEDDERS = (
     _MOBILEFACENET,
     replace(
         _MOBILEFACENET,
@@ -41,7 +41,7 @@ _YUNET = DetectorSpec(
 
 def recognise(files: Mapping[str, str]) -> Manifest | None:
     """The manifest for a folder that holds `files` (SHA-256 → name); None when no embedder among them is known."""
-    embedder = _present(_EMBEDDERS, files)
+    embedder = _present(EMBEDDERS, files)
     if embedder is None:
         return None
     return Manifest(
