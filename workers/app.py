@@ -28,8 +28,9 @@ def register(app: Celery, name: str, handle: Callable[[str], None]) -> Task:
     def task(argument: str) -> None:
         handle(argument)
 
+    # shared=False: by default Celery adds a task to every application of the process, the tests' among them.
     task.__name__ = name.rpartition(".")[2]
-    registered: Task = app.task(task, name=name, acks_late=True, ignore_result=True)
+    registered: Task = app.task(task, name=name, acks_late=True, ignore_result=True, shared=False)
     return registered
 
 

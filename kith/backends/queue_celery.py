@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -100,7 +101,7 @@ class CeleryQueue:
         self._send(PUBLISH_TASK, [(job_id, PUBLISH_QUEUE)])
 
     def depth(self, queue: str) -> int:
-        with _mapped(), self._app.connection_for_write() as connection, connection.channel() as channel:
+        with self._mapped(), self._app.connection_for_write() as connection, connection.channel() as channel:
             declared = channel.queue_declare(
                 queue=queue_name(self._settings, queue), passive=False, durable=True, auto_delete=False
             )
@@ -109,7 +110,7 @@ class CeleryQueue:
     def _send(self, task: str, messages: Sequence[tuple[str, str]]) -> None:
         for wait_s in (*_RETRY_S, None):
             try:
-                with _mapped(), self._app.producer_pool.acquire(block=True) as producer, producer.batch(64):
+                with self._mapped(), self._app.producer_pool.acquire(block=True) as producer, producer.batch(64):
                     for argument, queue in messages:
                         self._app.send_task(
                             task,
@@ -125,11 +126,16 @@ class CeleryQueue:
                     raise
                 time.sleep(wait_s)
 
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Whatever the transport raises for a broker that is away, as BrokerUnavailable."""
+        try:
+            yield
+        except self._transport_errors as away:
+            raise BrokerUnavailable(f"the broker cannot be reached: {away}") from away
 
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Whatever kombu, amqp or redis raise for a broker that is away, as BrokerUnavailable."""
-    try:
-        yield
-    except (OperationalError, OSError) as away:
-        raise BrokerUnavailable(f"the broker cannot be reached: {away}") from away
+    @cached_property
+    def _transport_errors(self) -> tuple[type[Exception], ...]:
+        # Each transport names the exceptions of its own driver; kombu wraps only those of its retry loops.
+        connection = self._app.connection_for_write()
+        return (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors)
