@@ -14,8 +14,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
@@ -88,7 +89,9 @@ class Bulk:
         self._patience_s = patience_s
         self._notify = notify
         self._threads = threads
+        #: Wakes whoever waits for a part that is away: the caller asked for an end, or this run is being abandoned.
         self._stopping = threading.Event()
+        self._ended = False
         self.failures: dict[str, str] = {}
         installation = f"{settings.redis.url.get_secret_value()}\0{settings.redis.prefix}"
         self.record = Record.open(
@@ -103,7 +106,8 @@ class Bulk:
         self.record.close()
 
     def stop(self) -> None:
-        """End a run after the batch in hand; from any thread or a signal handler."""
+        """End for good, after the batch in hand; from any thread or a signal handler."""
+        self._ended = True
         self._stopping.set()
 
     def scan(self) -> list[Image]:
@@ -117,6 +121,8 @@ class Bulk:
         StoreUnavailable, StateUnavailable or Overloaded once patience is at its end, StoreDenied and StateFull at once;
         the next run goes on from there.
         """
+        # An abandoned run must not keep the next one from working.
+        self._stopping.clear()
         images = self.scan() if images is None else images
         fresh = [image for image in images if not self.record.has(image)]
         left_over = self.record.unfinished()
@@ -128,21 +134,24 @@ class Bulk:
             self._send(jobs)
             step = _advanced(step, jobs, len(self.failures) - failed_before)
             yield step
-        with ThreadPoolExecutor(self._threads, "upload") as uploads:
-            for batch in self._uploaded(uploads, fresh):
+        # Closed before the pool waits for its threads, whatever happens here: it calls off what is still queued.
+        with ThreadPoolExecutor(self._threads, "upload") as uploads, closing(self._uploaded(uploads, fresh)) as batches:
+            for batch in batches:
                 jobs = self._grouped(batch)
                 self.record.plan(jobs)
                 self._send(jobs)
                 step = _advanced(step, jobs, len(self.failures) - failed_before)
                 yield step
 
-    def _uploaded(self, uploads: ThreadPoolExecutor, images: Sequence[Image]) -> Iterator[list[tuple[Image, ImageRef]]]:
+    def _uploaded(
+        self, uploads: ThreadPoolExecutor, images: Sequence[Image]
+    ) -> Generator[list[tuple[Image, ImageRef]]]:
         """Batches of uploaded images in order, the next ones under way meanwhile."""
         size = self._settings.jobs.images_per_job * _JOBS_PER_BATCH
         waiting = iter(_batches(images, size))
         ahead: deque[list[tuple[Image, Future[ImageRef | None]]]] = deque()
         try:
-            while not self._stopping.is_set():
+            while not self._ended:
                 for batch in islice(waiting, _BATCHES_AHEAD - len(ahead)):
                     ahead.append([(image, uploads.submit(self._put, image)) for image in batch])
                 if not ahead:
@@ -218,7 +227,7 @@ class Bulk:
             try:
                 return attempt()
             except signals as later:
-                if time.monotonic() + pause_s > give_up_s or self._stopping.is_set():
+                if time.monotonic() + pause_s > give_up_s or self._ended or self._stopping.is_set():
                     raise
                 if pause_s >= 1:
                     self._notify(f"{later}; trying again")

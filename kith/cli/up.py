@@ -1,5 +1,6 @@
 """kith up: the whole system on this machine."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -63,9 +64,10 @@ def with_pack(settings: Settings, pack: Path | None) -> Settings:
 
 
 def development_data() -> Path | None:
-    """`shared/data` beside the checkout this package was imported from, where there is one."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    return beside if beside.is_dir() else None
+    """KITH_SHARED_DATA, else `shared/data` beside the checkout this package was imported from, where there is one."""
+    named = os.environ.get("KITH_SHARED_DATA")
+    data = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
+    return data if data.is_dir() else None
 
 
 def development_weights() -> Path | None:

@@ -20,9 +20,9 @@ def verdict_of(decision: Decision) -> str:
         return decision.reason or decision.outcome.value.replace("_", " ")
     score = score_of(decision)
     if decision.kind is Kind.VERIFY:
-        if face.subject is None:
+        if face.nearest is None:
             return decision.reason or "nobody to compare with"
-        return f"{face.subject} ({score})" if decision.subject else f"not {face.subject} ({score})"
+        return f"{face.nearest} ({score})" if decision.subject else f"not {face.nearest} ({score})"
     if decision.subject is not None:
         return f"{decision.subject} ({score})"
     return f"nobody we know ({score})" if face.score is not None else "nobody we know (nobody is enrolled)"
