@@ -39,6 +39,11 @@ class Embedder(Protocol):
         """The pack's model_id: vectors of different ids must never be compared."""
         ...
 
+    @property
+    def runtime(self) -> str:
+        """What runs the network, for people: `torch cpu bfloat16`, `onnxruntime cpu`, `simulated`."""
+        ...
+
     def pack(self, crops: Sequence[Crop]) -> Any:
         """Aligned crops, each (112, 112, 3) uint8 RGB, at least one, as the runtime's batch.
 

@@ -161,8 +161,8 @@ class Face:
     """One face of an image and what was decided about it.
 
     box: x, y, width, height and landmarks: five (x, y), in pixels of the upright image; absent for aligned input.
-    subject is set only when `outcome` names somebody (match, enrolled): a reader who looks at nothing else cannot take the
-    nearest for the known. nearest: the most similar subject in any case (for verify the claimed one), score its best
+    subject is set only when `outcome` names somebody (match, enrolled): a reader who looks at nothing else cannot take
+    the nearest for the known. nearest: the most similar subject in any case (for verify the claimed one), score its best
     template's cosine similarity, runner_up the next subject.
     """
 
