@@ -45,18 +45,25 @@ def fold_batch_norms(network: nn.Module) -> fx.GraphModule:
     return graph
 
 
-def fuse_activations(graph: fx.GraphModule, sample: Tensor) -> fx.GraphModule:
-    """`graph` changed so that its convolutions run in oneDNN with packed weights and their activation inside.
+def fuse_activations(
+    graph: fx.GraphModule, sample: Tensor, dtype: torch.dtype = torch.float32, exact_above_px: int = 0
+) -> fx.GraphModule:
+    """`graph` (float32) changed so that its convolutions run in oneDNN with packed weights and their activation inside.
 
-    sample: a batch in the type and layout that will be served; the packing is chosen for its shape and works for all.
-    Returns `graph` unchanged where this torch has no such operators. For inference on the CPU only.
+    sample: a float32 batch as it will be served; the packing is chosen for its shape and works for all. dtype: in what
+    the convolutions compute, except those on maps of a side above `exact_above_px` pixels, which stay float32: what is
+    rounded early every later layer works with. Everything else that has weights stays float32 as well.
+
+    For inference on the CPU only. Raises NotImplementedError where this torch has no such operators.
     """
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return graph
+        raise NotImplementedError("this torch has no fused convolutions")
     ShapeProp(graph).propagate(sample)
     for node in list(graph.graph.nodes):
-        conv = _module(graph, node)
-        if not isinstance(conv, nn.Conv2d) or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        module = _module(graph, node)
+        if not isinstance(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
+            if module is not None and any(True for _ in module.parameters()):
+                graph.set_submodule(str(node.target), _InFloat32(module))
             continue
         shape = list(node.args[0].meta["tensor_meta"].shape)
         name, scalars = "none", list[float]()
@@ -67,7 +74,8 @@ def fuse_activations(graph: fx.GraphModule, sample: Tensor) -> fx.GraphModule:
             scalars = parameters(follower)
             reader.replace_all_uses_with(node)
             graph.graph.erase_node(reader)
-        graph.set_submodule(str(node.target), _PackedConv(conv, shape, name, scalars))
+        module.to(torch.float32 if max(shape[2:]) > exact_above_px > 0 else dtype)
+        graph.set_submodule(str(node.target), _PackedConv(module, shape, name, scalars))
     graph.graph.lint()
     graph.recompile()
     graph.delete_all_unused_submodules()
@@ -77,6 +85,7 @@ def fuse_activations(graph: fx.GraphModule, sample: Tensor) -> fx.GraphModule:
 class _PackedConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, shape: list[int], activation: str, scalars: list[float]) -> None:
         super().__init__()
+        self._dtype = conv.weight.dtype
         self._geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self._activation = (activation, scalars, "")
         self._bias = None if conv.bias is None else conv.bias.detach()
@@ -84,8 +93,18 @@ class _PackedConv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            maps, self._weight, self._bias, *self._geometry, *self._activation
+            maps.to(self._dtype), self._weight, self._bias, *self._geometry, *self._activation
         )
+        return out
+
+
+class _InFloat32(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._module = module
+
+    def forward(self, maps: Tensor) -> Tensor:
+        out: Tensor = self._module(maps.float())
         return out
 
 
