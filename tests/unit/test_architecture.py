@@ -174,8 +174,8 @@ def _fault_of_call(call: ast.Call) -> str | None:
 _WATCHED_IMPORT = """
 import importlib, os, sys, threading
 for name in ('amqp celery celery.bin.worker cv2 kombu kombu.transport.redis minio numpy onnxruntime psutil '
-             'PIL.Image pydantic redis rich.live rich.progress rich.table safetensors.torch torch torch.fx.passes.shape_prop '
-             'torch.nn.utils.fusion typer uuid').split():
+             'PIL.Image pydantic redis rich.live rich.progress rich.table safetensors.torch torch '
+             'torch.fx.passes.shape_prop torch.nn.utils.fusion typer uuid').split():
     try:
         importlib.import_module(name)
     except ImportError:
