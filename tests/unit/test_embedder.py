@@ -283,7 +283,7 @@ def test_simulated_and_onnx_workers_never_load_torch(tmp_path: Path) -> None:
 class _Device:
     """An embedder that takes as long as a table says."""
 
-    dimension, model_id = 2, "x"
+    dimension, model_id, runtime = 2, "x", "none"
 
     def __init__(self, milliseconds: dict[int, float]) -> None:
         self._milliseconds = milliseconds
