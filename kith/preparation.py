@@ -3,8 +3,11 @@
 Runs in threads: the heavy part of each stage (socket, JPEG decoder, detector, warp) releases the interpreter lock.
 """
 
+import os
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +61,7 @@ class Preparer:
         self._detector = detector
         self._template = pack.manifest.embedder.template
         self._input_size = pack.input_size
+        self._fetch_threads = settings.worker.fetch_threads or os.cpu_count() or 1
         self._limits = settings.limits
         self._rule = settings.decisions
 
@@ -82,6 +86,32 @@ class Preparer:
         except Rejected as refusal:
             prepared.rejected = refusal
         return prepared
+
+    def prepare_all(self, job: EmbedJob, threads: Executor) -> list[Prepared]:
+        """All images of `job`, in order, on `threads`. Raises as `prepare`.
+
+        One task per thread, not per image, each taking the next image when it is free: to hand a task over takes as
+        long as to decode a small picture.
+        """
+        count = len(job.images)
+        if count == 1:
+            return [self.prepare(job, 0)]
+        done: dict[int, Prepared] = {}
+        # No lock: taking a number from an iterator and storing under a key are one step each.
+        turns = iter(range(count))
+
+        def work() -> None:
+            for index in turns:
+                try:
+                    done[index] = self.prepare(job, index)
+                except BaseException:
+                    # The whole job is tried again later, so the others need not go on.
+                    deque(turns, maxlen=0)
+                    raise
+
+        for started in [threads.submit(work) for _ in range(min(count, self._fetch_threads))]:
+            started.result()
+        return [done[index] for index in range(count)]
 
     def _aligned(self, pixels: Pixels) -> Crop:
         height, width = pixels.shape[:2]

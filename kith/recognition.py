@@ -58,7 +58,7 @@ class Recogniser:
         if job.expired(started_ms):
             return [self._expired(job, index) for index in range(len(job.images))]
         view = self._gallery_for(job)
-        prepared = self._prepare(job)
+        prepared = self._preparer.prepare_all(job, self._threads)
         vectors, embed_ms = self._embed(job, prepared)
         for each in prepared:
             each.timings_ms |= {"queued": float(max(0, started_ms - job.created_ms)), "embed": embed_ms}
@@ -78,11 +78,6 @@ class Recogniser:
         if view.model_id != self._model_id:
             raise ModelMismatch(f"gallery {job.gallery} holds model {view.model_id}, this worker runs {self._model_id}")
         return view
-
-    def _prepare(self, job: EmbedJob) -> list[Prepared]:
-        if len(job.images) == 1:
-            return [self._preparer.prepare(job, 0)]
-        return list(self._threads.map(lambda index: self._preparer.prepare(job, index), range(len(job.images))))
 
     def _embed(self, job: EmbedJob, prepared: Sequence[Prepared]) -> tuple[list[list[Vectors | None]], float]:
         """Vectors per image and crop; None for a crop that is not worth one. A crop that breaks the model rejects its
