@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Two images from one page: `worker` embeds (torch, onnxruntime, OpenCV), `light` is everything else (publish, upkeep,
-# producers, the command line) and a tenth of its size. Both run as uid 10001 on a read-only file system.
+# producers, the command line) and a fraction of its size. Both run as uid 10001 on a read-only file system.
 
 FROM python:3.11.14-slim-bookworm AS base
 ENV PATH=/venv/bin:$PATH \
