@@ -27,7 +27,7 @@ from tests.servers import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: One of each: a second embed worker needs a host name of its own, which a container gives it and this machine does not.
+#: One of each: a second embed worker needs a host name of its own, which a container has and this machine has not.
 ROLES = ("embed", "publish", "upkeep")
 
 
