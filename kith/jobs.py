@@ -162,8 +162,8 @@ class Face:
 
     box: x, y, width, height and landmarks: five (x, y), in pixels of the upright image; absent for aligned input.
     subject is set only when `outcome` names somebody (match, enrolled): a reader who looks at nothing else cannot take
-    the nearest for the known. nearest: the most similar subject in any case (for verify the claimed one), score its best
-    template's cosine similarity, runner_up the next subject.
+    the nearest for the known. nearest: the most similar subject in any case (for verify the claimed one), score its
+    best template's cosine similarity, runner_up the next subject.
     """
 
     outcome: Outcome
@@ -186,7 +186,8 @@ class Decision:
     """The one answer to one image of one job. `face` is the principal face, `others` the rest, largest first.
 
     cutoff: the similarity a match needed. gallery_version: sequence number of the gallery it was made with; for an
-    enrolment, the number of its own change. timings_ms: milliseconds spent in each stage.
+    enrolment, the number of its own change. timings_ms: milliseconds spent in each stage. published_ms: when it entered
+    the results stream, read off its entry id there; absent before.
     """
 
     decision_id: str

@@ -42,6 +42,18 @@ class Start(StrEnum):
     ABSENT = "absent"
 
 
+class Published(StrEnum):
+    """What became of a publication.
+
+    NOW: the records are in the stream. BEFORE: nothing to publish, it was done before (or nothing is saved). LATE:
+    nothing was done, the job's deadline has passed and its decisions must not appear as they are.
+    """
+
+    NOW = "now"
+    BEFORE = "before"
+    LATE = "late"
+
+
 class Stage(StrEnum):
     """Where an open job stands."""
 
@@ -133,8 +145,8 @@ class Ledger(Protocol):
         """The decisions waiting to be published, empty when there are none."""
         ...
 
-    def publish(self, job_id: str, decisions: Sequence[Decision]) -> bool:
-        """Append all decisions to the results and strike the job off, in one step; False when that was done before."""
+    def publish(self, job_id: str, instead: Sequence[Decision] = ()) -> Published:
+        """Append the saved decisions, or these `instead`, to the results and strike the job off, in one step."""
         ...
 
     def defer(self, job_id: str, reason: str) -> float | None:

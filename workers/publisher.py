@@ -1,9 +1,6 @@
 """From saved decisions to the results stream: exactly one record per decision, and nothing stale among them."""
 
-from dataclasses import replace
-
-from kith.jobs import Decision, Outcome, now_ms
-from kith.ledger import Ledger
+from kith.ledger import Ledger, Published
 
 
 class Publisher:
@@ -15,19 +12,12 @@ class Publisher:
     def publish(self, job_id: str) -> bool:
         """Publish all decisions of `job_id` in one step; False when there was nothing (more) to publish.
 
-        The deadline is checked here again: between the decision and this moment a broker may have been away for an
-        hour.
+        The ledger checks the deadline once more: between the decision and this moment a broker may have been away for
+        an hour. What is late is published as expired, with nobody named in it.
         """
-        decisions = self._ledger.saved(job_id)
-        if not decisions:
-            return False
-        at_ms = now_ms()
-        return self._ledger.publish(job_id, [_stamped(decision, at_ms) for decision in decisions])
-
-
-def _stamped(decision: Decision, at_ms: int) -> Decision:
-    late = decision.expires_ms is not None and at_ms > decision.expires_ms
-    # An enrolment has happened whenever its record appears; only an answer about who stands there can go stale.
-    if late and decision.outcome not in (Outcome.EXPIRED, Outcome.ENROLLED):
-        decision = decision.expire()
-    return replace(decision, published_ms=at_ms)
+        published = self._ledger.publish(job_id)
+        if published is Published.LATE:
+            # No race: a deadline that has passed stays passed, and whoever comes first strikes the job off.
+            expired = [decision.expire() for decision in self._ledger.saved(job_id)]
+            published = self._ledger.publish(job_id, expired) if expired else Published.BEFORE
+        return published is Published.NOW

@@ -4,7 +4,8 @@
 -- Time is the server's (TIME): producers, workers and sweepers may disagree about the hour, the ledger has one clock.
 --
 -- Key schema (P is the prefix, times are Unix milliseconds)
---   P:job:ID        hash    payload, lane, stage, sent, started, worker, token, sends, starts, retries, reason, d:0..d:n-1
+--   P:job:ID        hash    payload, lane, stage, sent, started, worker, token, sends, starts, retries, reason,
+--                           deadline and d:0..d:n-1 (decisions in JSON) once saved
 --   P:due           zset    job id -> time at which the sweeper looks at it; its members are exactly the open jobs
 --   P:done:ID       string  ids of the job's entries in P:results, kept for a while so that a repeat is recognised
 --   P:results       stream  one entry per decision, field `decision` (JSON); trimmed by age
@@ -53,24 +54,37 @@ if op == 'start' then
 end
 
 if op == 'save' then
-  -- resend_after_ms, decision...
+  -- resend_after_ms, deadline or '', decision...
   local stage = redis.call('HGET', job, 'stage')
   if not stage then return 0 end
   -- Two workers may have done the same job; the first one's decisions stand, so that a reader of both sees one story.
   if stage ~= 'saved' then
     redis.call('HSET', job, 'stage', 'saved')
-    for i = 5, #ARGV do redis.call('HSET', job, 'd:' .. (i - 5), ARGV[i]) end
+    redis.call('HSET', job, 'deadline', ARGV[5])
+    for i = 6, #ARGV do redis.call('HSET', job, 'd:' .. (i - 6), ARGV[i]) end
     redis.call('ZADD', due, now + ARGV[4], id)
   end
   return 1
 end
 
 if op == 'publish' then
-  -- keep_done_s, keep_results_ms, decision...
+  -- keep_done_s, keep_results_ms, decision... (none: the saved ones, unless their deadline has passed)
   if redis.call('EXISTS', job) == 0 then return 0 end
+  local records = {unpack(ARGV, 6)}
+  if #records == 0 then
+    local deadline = redis.call('HGET', job, 'deadline')
+    if not deadline then return 0 end
+    if deadline ~= '' and now > tonumber(deadline) then return -1 end
+    -- Straight from the hash to the stream: a decision is parsed again only by who reads it.
+    local record = redis.call('HGET', job, 'd:0')
+    while record do
+      records[#records + 1] = record
+      record = redis.call('HGET', job, 'd:' .. #records)
+    end
+  end
   local entries = {}
-  for i = 6, #ARGV do
-    entries[#entries + 1] = redis.call('XADD', P .. ':results', '*', 'decision', ARGV[i])
+  for _, record in ipairs(records) do
+    entries[#entries + 1] = redis.call('XADD', P .. ':results', '*', 'decision', record)
   end
   redis.call('XTRIM', P .. ':results', 'MINID', '~', now - ARGV[5])
   redis.call('DEL', job)

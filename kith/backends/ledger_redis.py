@@ -11,8 +11,8 @@ import redis
 from kith import wire
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.errors import Overloaded
-from kith.jobs import Decision, EmbedJob, Lane
-from kith.ledger import Accepted, DeadLetter, JobState, OpenJob, Stage, Start, WorkerBeat
+from kith.jobs import Decision, EmbedJob, Kind, Lane
+from kith.ledger import Accepted, DeadLetter, JobState, OpenJob, Published, Stage, Start, WorkerBeat
 from kith.settings import Settings
 
 
@@ -57,7 +57,10 @@ class RedisLedger:
 
     def save(self, job_id: str, decisions: Sequence[Decision]) -> bool:
         resend_ms = round(self._jobs.resend_after_s * 1000)
-        return self._run("save", job_id, resend_ms, *map(wire.to_json, decisions)) == 1
+        # An enrolment has happened whenever its record appears; only an answer about who stands there can go stale.
+        deadlines = {each.expires_ms for each in decisions if each.kind is not Kind.ENROL} - {None}
+        deadline = min(map(str, deadlines), default="")
+        return self._run("save", job_id, resend_ms, deadline, *map(wire.to_json, decisions)) == 1
 
     def saved(self, job_id: str) -> list[Decision]:
         with mapped_redis_errors("ledger saved"):
@@ -65,9 +68,10 @@ class RedisLedger:
         found = {int(name[2:]): text for name, text in fields.items() if name.startswith(b"d:")}
         return [wire.from_json(Decision, found[index]) for index in sorted(found)]
 
-    def publish(self, job_id: str, decisions: Sequence[Decision]) -> bool:
-        records = map(wire.to_json, decisions)
-        return self._run("publish", job_id, self._jobs.remember_done_s, self._keep_results_ms, *records) == 1
+    def publish(self, job_id: str, instead: Sequence[Decision] = ()) -> Published:
+        records = map(wire.to_json, instead)
+        answer = self._run("publish", job_id, self._jobs.remember_done_s, self._keep_results_ms, *records)
+        return {1: Published.NOW, 0: Published.BEFORE, -1: Published.LATE}[int(str(answer))]
 
     def defer(self, job_id: str, reason: str) -> float | None:
         first, longest = (round(s * 1000) for s in (self._jobs.retry_backoff_s, self._jobs.retry_backoff_max_s))

@@ -1,6 +1,7 @@
 """The results stream in Redis (`P:results`, written by ledger.lua in the step that strikes a job off)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -87,4 +88,10 @@ def _of_stream(answer: Any) -> list[Any]:
 
 
 def _entries(rows: list[Any]) -> list[Entry]:
-    return [Entry(entry_id.decode(), wire.from_json(Decision, fields[b"decision"])) for entry_id, fields in rows]
+    return [_entry(entry_id.decode(), fields[b"decision"]) for entry_id, fields in rows]
+
+
+def _entry(entry_id: str, text: bytes) -> Entry:
+    # The stream's ids begin with the server's time at publication: no need to write it down a second time.
+    published_ms = int(entry_id.partition("-")[0])
+    return Entry(entry_id, replace(wire.from_json(Decision, text), published_ms=published_ms))

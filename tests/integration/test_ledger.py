@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import redis
@@ -11,7 +12,7 @@ from kith.backends.ledger_redis import RedisLedger
 from kith.backends.results_redis import RedisResults
 from kith.errors import Overloaded
 from kith.jobs import Decision, EmbedJob, Face, ImageRef, Kind, Lane, Outcome, decide, now_ms
-from kith.ledger import Accepted, DeadLetter, Stage, Start, WorkerBeat
+from kith.ledger import Accepted, DeadLetter, Published, Stage, Start, WorkerBeat
 from kith.results import FROM_NOW
 from kith.settings import Settings
 
@@ -61,7 +62,7 @@ def test_a_job_goes_from_accepted_to_done_and_its_decisions_into_the_stream(
     assert ledger.start(one.job_id, "w1") is Start.GO
     assert ledger.save(one.job_id, decided(one))
     assert ledger.saved(one.job_id) == decided_again(ledger, one)
-    assert ledger.publish(one.job_id, ledger.saved(one.job_id))
+    assert ledger.publish(one.job_id) is Published.NOW
     state = ledger.state(one.job_id)
     assert state.state == "done"
     assert [entry.decision.index for entry in results.fetch(state.entries)] == [0, 1]
@@ -80,7 +81,7 @@ def test_the_same_job_submitted_again_is_recognised_at_every_stage(ledger: Redis
     ledger.start(one.job_id, "w1")
     assert ledger.accept_many([one]) == [Accepted.OPEN]
     ledger.save(one.job_id, decided(one))
-    ledger.publish(one.job_id, decided(one))
+    ledger.publish(one.job_id)
     assert ledger.accept_many([one]) == [Accepted.DONE]
     two = job("j2")
     ledger.accept_many([two])
@@ -98,11 +99,30 @@ def test_however_many_workers_publish_a_job_each_decision_appears_once(
 
     def publish(_: int) -> bool:
         barrier.wait()
-        return ledger.publish(one.job_id, decided(one))
+        return ledger.publish(one.job_id) is Published.NOW
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(publish, range(8))) == 1
     assert [entry.decision.index for entry in results.after("0")] == [0, 1, 2, 3, 4]
+
+
+def test_what_is_published_is_what_was_saved_stamped_by_the_stream(ledger: RedisLedger, results: RedisResults) -> None:
+    one = job(images=64)
+    ledger.accept_many([one])
+    before_ms = now_ms()
+    ledger.save(one.job_id, decided(one))
+    saved = ledger.saved(one.job_id)
+    ledger.publish(one.job_id)
+    published = [entry.decision for entry in results.after("0")]
+    assert [replace(decision, published_ms=None) for decision in published] == saved
+    assert all(before_ms <= (decision.published_ms or 0) <= now_ms() for decision in published)
+
+
+def test_a_job_without_saved_decisions_is_not_published_and_stays_open(ledger: RedisLedger) -> None:
+    one = job()
+    ledger.accept_many([one])
+    assert ledger.publish(one.job_id) is Published.BEFORE
+    assert ledger.open_count() == 1
 
 
 def test_the_first_saved_decisions_stand(ledger: RedisLedger) -> None:
@@ -128,7 +148,7 @@ def test_a_second_delivery_of_a_saved_or_finished_job_does_no_work(ledger: Redis
     ledger.accept_many([one])
     ledger.save(one.job_id, decided(one))
     assert ledger.start(one.job_id, "w1") is Start.SAVED
-    ledger.publish(one.job_id, decided(one))
+    ledger.publish(one.job_id)
     assert ledger.start(one.job_id, "w1") is Start.FINISHED
     assert ledger.start("never accepted", "w1") is Start.ABSENT
     assert not ledger.save(one.job_id, decided(one))
@@ -217,7 +237,7 @@ def publish(ledger: RedisLedger, job_id: str, images: int = 1) -> None:
     one = job(job_id, images)
     ledger.accept_many([one])
     ledger.save(job_id, decided(one))
-    ledger.publish(job_id, decided(one))
+    ledger.publish(job_id)
 
 
 def test_a_reader_goes_on_from_any_id_and_misses_nothing(ledger: RedisLedger, results: RedisResults) -> None:

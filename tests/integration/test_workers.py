@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import redis
@@ -256,7 +257,7 @@ def test_a_live_match_that_comes_late_to_the_publisher_is_published_as_expired(h
 def test_an_enrolment_is_published_however_late_for_it_has_happened(house: House) -> None:
     message = house.accept(expires_ms=now_ms() + 20)
     job = wire.from_json(EmbedJob, message)
-    house.ledger.save("j1", [decide(job, n, Outcome.ENROLLED) for n in range(2)])
+    house.ledger.save("j1", [replace(decide(job, n, Outcome.ENROLLED), kind=Kind.ENROL) for n in range(2)])
     time.sleep(0.03)
     house.publisher.publish("j1")
     assert [outcome for _, outcome in house.outcomes()] == ["enrolled", "enrolled"]
