@@ -40,7 +40,7 @@ class ImageStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Make the bucket or folder if need be; for start-up. Raises StoreUnavailable, StoreDenied, naming the place."""
+        """Make the bucket or folder if need be, at start-up. Raises StoreUnavailable, StoreDenied, naming the place."""
         ...
 
 
