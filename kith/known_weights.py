@@ -50,8 +50,13 @@ def recognise(files: Mapping[str, str]) -> Manifest | None:
         source="MobileFaceNet (ReLU6) by foamliu; detector: YuNet, Apache-2.0",
         embedder=embedder,
         detector=_present((_YUNET,), files),
-        default_cutoff=0.45,
-        cutoff_note="TO BE MEASURED",
+        default_cutoff=0.44,
+        cutoff_note=(
+            "FPIR 1 % at 200 subjects with two templates each: 0.436 (90 % of draws 0.428 to 0.444), rounded up. "
+            "200 galleries drawn from 2,260 identities (3,944 photos, mostly Labeled Faces in the Wild), each searched "
+            "for 2,060 people outside it, through this detector and alignment. 0.42 at 100 such subjects. "
+            "Calibrate on your own searches: other cameras and a more uniform public need a higher one."
+        ),
     )
 
 

@@ -4,16 +4,17 @@
                 about as large as the face it was cut from; below, the warp invents pixels.
     sharpness   v / (v + 40), v the variance of the Laplacian over the middle of the grey crop (Pech-Pacheco et al.,
                 "Diatom autofocusing in brightfield microscopy", 2000). An in-focus face has 300 and more: above 0.88.
-    pose        1 − max(yaw, pitch) from the landmarks. yaw: how far the nose has left the middle between the eyes, in
-                half eye distances; pitch: how far it has left the middle between eyes and mouth, in half that distance.
-                Both are 0 for a frontal face and 1 when the nose reaches an eye (profile), the eye line or the mouth
-                line. In-plane rotation costs nothing, alignment undoes it.
+    pose        1 / (1 + t²), t the larger of yaw and pitch, from the landmarks. yaw: how far the nose has left the
+                middle between the eyes, in half eye distances; pitch: how far it has left the middle between eyes and
+                mouth, in half that distance. So t is 0 for a frontal face, 1 (pose 0.5) when the nose reaches an eye,
+                the eye line or the mouth line, more in profile. In-plane rotation costs nothing, alignment undoes it.
     brightness  mean grey value of the middle of the crop: 1 from 60 to 200, falling straight to 0 at 0 and at 255.
-    value       the geometric mean of the four: 0 as soon as one of them is, and no part can hide behind the others.
+    value       the product of the four: 0 as soon as one of them is, and no part can hide behind the others.
 
 Aligned input comes without a detection: its size and pose are taken as 1, whoever cut the crop has judged them.
 """
 
+import math
 from typing import Any
 
 import cv2
@@ -40,7 +41,7 @@ def assess(crop: NDArray[np.uint8], detection: Detection | None) -> Quality:
         "pose": 1.0 if detection is None else _pose(detection.landmarks),
         "brightness": _brightness(grey),
     }
-    return Quality(value=float(np.prod(list(parts.values())) ** 0.25), **parts)
+    return Quality(value=math.prod(parts.values()), **parts)
 
 
 def _size(detection: Detection) -> float:
@@ -61,7 +62,7 @@ def _pose(landmarks: NDArray[np.float32]) -> float:
         return 0.0
     yaw = abs((nose - eyes) @ across / (across @ across)) * 2
     pitch = abs((nose - eyes) @ down / (down @ down) - 0.5) * 2
-    return _share(1 - max(yaw, pitch))
+    return float(1 / (1 + max(yaw, pitch) ** 2))
 
 
 def _brightness(grey: NDArray[Any]) -> float:
