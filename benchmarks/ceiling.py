@@ -44,6 +44,8 @@ class PlainCelery:
             "PLAIN_REDIS": f"unix://{socket}?db=1",
             "PLAIN_STORE": str(rig.client.settings.store.directory),
             "PLAIN_PACK": str(pack),
+            # As our own workers: BLAS threads beside its processes would only slow it down.
+            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
         }
         # Imported late and once: Celery reads the broker's address when the application is made.
         os.environ |= self._environment
@@ -83,7 +85,8 @@ def run(session: Session) -> list[Figure]:
     """Jobs of 16 and of 64 images and the peer, turn by turn."""
     with session.progress("ceiling") as tell, scratch() as home:
         pack = simulated_pack(home / "pack").path
-        with open_rig(home, pack) as rig:
+        # One worker process per core on either side.
+        with open_rig(home, pack, embed=os.cpu_count() or 1) as rig:
             pictures = inputs.made_up_crops(session.scaled(4096, 128))
             references = rig.put(pictures)
             rig.enrol([(f"person {n}", data) for n, data in enumerate(pictures[:_ENROLLED])])

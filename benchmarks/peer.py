@@ -20,7 +20,13 @@ class PlainPeer:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            self._command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._command,
+            cwd=_ROOT,
+            # As our own workers: BLAS threads beside its own would only slow it down.
+            env={"OPENBLAS_NUM_THREADS": "1"} | os.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         return self
 
