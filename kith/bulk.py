@@ -46,7 +46,8 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 10.0
 class Step:
     """How far a run has come. total = before + handed_in + failed + what is left.
 
-    before: images handed in by earlier runs. failed: of this run. job_ids: accepted since the last step.
+    before: images handed in by earlier runs, also of files that have changed or gone since. failed: of this run.
+    job_ids: accepted since the last step.
     """
 
     total: int
@@ -127,7 +128,8 @@ class Bulk:
         fresh = [image for image in images if not self.record.has(image)]
         left_over = self.record.unfinished()
         again = sum(len(job.images) for job in left_over)
-        step = Step(total=len(images), before=max(0, len(images) - len(fresh) - again))
+        before = sum(len(job.images) for job in self.record.jobs.values()) - again
+        step = Step(total=before + again + len(fresh), before=before)
         failed_before = len(self.failures)
         yield step
         for jobs in _batches(left_over, _JOBS_PER_BATCH):

@@ -8,6 +8,7 @@ Who owns it: the starter holds a lock on `valkey.lock`, and the server inherits 
 held exactly as long as the server lives, whatever happens to the starter, and a second starter joins the running one.
 """
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -109,6 +110,10 @@ class EmbeddedValkey:
         except psutil.NoSuchProcess:
             pass
         self._socket.unlink(missing_ok=True)
+        if self._socket.parent != self._home:
+            # Ours alone, made for the socket; another starter may have taken the place over a moment ago.
+            with contextlib.suppress(OSError):
+                self._socket.parent.rmdir()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from rich.table import Table
-
 from kith.client import Client
 from kith.demo.cast import Cast, Newcomer, Picture
 from kith.demo.screen import Screen
@@ -65,13 +63,10 @@ class Play:
         return tally
 
     def summary(self, enrolled: int, tally: Tally) -> None:
-        """The table at the end of it."""
+        """What came of it, a figure and its meaning a line."""
         counts, probes = tally.counts, self._cast.probes
         known = sum(probe.subject is not None for probe in probes)
         strangers = len(probes) - known
-        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(justify="right")
-        table.add_column(overflow="fold")
         rows: list[tuple[object, str]] = [
             (self._cast.subjects, f"subjects known, from {enrolled} pictures"),
             (len(probes), f"pictures asked about: {known} of people known, {strangers} of strangers"),
@@ -96,8 +91,7 @@ class Play:
             ),
         ]
         for value, meaning in rows:
-            table.add_row(str(value), meaning)
-        self._screen.table(table)
+            self._screen.say(f"{value!s:>8}  {meaning}")
 
     def newcomer(self, newcomer: Newcomer) -> None:
         """Ask about a person, enrol the person, ask again."""

@@ -45,10 +45,6 @@ class Screen:
         """One line."""
         self._console.print(Text(text, style))
 
-    def table(self, table: Table) -> None:
-        """A table."""
-        self._console.print(table)
-
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
         """While something is waited for."""
