@@ -37,7 +37,8 @@ def fold_accuracies(scores: Scores, same: Flags, folds: NDArray[Any]) -> NDArray
 def best_cutoff(scores: Scores, same: Flags) -> float:
     """The cutoff with the most correct answers, where a pair at or above it is called the same person.
 
-    It lies midway between two neighbouring scores, or 1 beyond the outermost; the lowest of equally good ones.
+    It lies midway between two neighbouring scores, or 1 beyond the outermost. Of several equally good ones it is the
+    middle one: at the rim of a plateau the next pair from elsewhere would fall off.
     """
     _check(scores, same)
     distinct = np.unique(scores)
@@ -45,7 +46,9 @@ def best_cutoff(scores: Scores, same: Flags) -> float:
     genuine, impostor = np.sort(scores[same]), np.sort(scores[~same])
     accepted = len(genuine) - np.searchsorted(genuine, cutoffs)
     refused = np.searchsorted(impostor, cutoffs)
-    return float(cutoffs[np.argmax(accepted + refused)])
+    correct = accepted + refused
+    best = np.flatnonzero(correct == correct.max())
+    return float(cutoffs[best[len(best) // 2]])
 
 
 def tar_at_far(scores: Scores, same: Flags, far: float) -> tuple[float, float]:
