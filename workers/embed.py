@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from kith import wire
 from kith.errors import (
-    BrokerUnavailable,
     JobRejected,
     NotInLedger,
     PoisonedJob,
@@ -25,6 +24,7 @@ from kith.intake import JobQueue
 from kith.jobs import EmbedJob, Lane, now_ms
 from kith.ledger import DeadLetter, Ledger, Start
 from kith.recognition import Recogniser
+from workers.announcer import Announcer
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -39,7 +39,7 @@ class EmbedWorker:
     def __init__(self, recogniser: Recogniser, ledger: Ledger, queue: JobQueue, worker_id: str) -> None:
         self._recogniser = recogniser
         self._ledger = ledger
-        self._queue = queue
+        self._announcer = Announcer(queue)
         self._worker_id = worker_id
         self.jobs = 0
         self.images = 0
@@ -56,7 +56,7 @@ class EmbedWorker:
         if start is Start.GO:
             self._do(job, payload)
         elif start is Start.SAVED:
-            self._announce(job.job_id)
+            self._announcer.announce(job.job_id, job.lane)
         elif start is Start.POISONED:
             self._bury(job.job_id, job.lane, payload, PoisonedJob())
         elif start is Start.ABSENT:
@@ -76,15 +76,9 @@ class EmbedWorker:
             self._put_off(job, payload, f"internal: {type(bug).__name__}: {bug}")
             return
         if _insist(lambda: self._ledger.save(job.job_id, decisions)):
-            self._announce(job.job_id)
+            self._announcer.announce(job.job_id, job.lane)
         self.jobs += 1
         self.images += len(job.images)
-
-    def _announce(self, job_id: str) -> None:
-        try:
-            self._queue.send_saved(job_id)
-        except BrokerUnavailable as away:
-            _log.warning("%s; the sweeper will publish job %s", away, job_id)
 
     def _put_off(self, job: EmbedJob, payload: str, reason: str) -> None:
         wait_s = _insist(lambda: self._ledger.defer(job.job_id, reason))

@@ -7,6 +7,7 @@ import logging
 import sys
 
 from kith.errors import Retryable
+from workers.announcer import job_ids_in
 from workers.publisher import Publisher
 
 _log = logging.getLogger(__name__)
@@ -19,12 +20,14 @@ class PublishWorker:
         self._publisher = publisher
         self.jobs = 0
 
-    def handle(self, job_id: str) -> None:
-        """Publish one job. No reason to hold on to the message when Redis is away: the sweeper publishes saved jobs."""
-        try:
-            self.jobs += self._publisher.publish(job_id)
-        except Retryable as away:
-            _log.warning("job %s stays saved, the sweeper will publish it: %s", job_id, away)
+    def handle(self, argument: str) -> None:
+        """Publish the jobs of one message. No reason to hold on to it when Redis is away: the sweeper publishes what is
+        saved."""
+        for job_id in job_ids_in(argument):
+            try:
+                self.jobs += self._publisher.publish(job_id)
+            except Retryable as away:
+                _log.warning("job %s stays saved, the sweeper will publish it: %s", job_id, away)
 
 
 def main() -> int:
