@@ -79,6 +79,10 @@ def main() -> int:
     except KithError as wrong:
         _explain(wrong, str(wrong))
         return exit_of(wrong)
+    except OSError as fault:
+        # A home that may not be written, a full disk: the system's own words, with the path in them, are the best.
+        _explain(fault, str(fault))
+        return Exit.FAILED
     except Exception as bug:  # noqa: BLE001 (the last resort: one line and a status of its own)
         _explain(bug, f"unexpected {type(bug).__name__}: {bug} (kith --debug … shows where)")
         return Exit.BUG

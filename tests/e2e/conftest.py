@@ -159,7 +159,8 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kith(tmp_path_factory: pytest.TempPathFactory, pack: Path) -> Iterator[Kith]:
     """The command line, with `kith up` running in its home. It ends by Ctrl-C, and must leave nothing."""
     kith = Kith(tmp_path_factory.mktemp("kith"))
-    with kith.start("up", "--pack", pack) as up:
+    # What a killed submitter left unsent is looked at after a second, not after half a minute.
+    with kith.start("up", "--pack", pack, KITH_JOBS__RESEND_AFTER_S="1") as up:
         up.until("Ctrl-C ends it")
         yield kith
         assert up.end() == 0, up.lines

@@ -97,6 +97,7 @@ def test_errors_are_one_line_with_a_status_that_tells_what_to_do(kith: Kith, gal
     assert elsewhere.err == f"kith: nothing runs in {tmp_path / 'empty'}; start it with `kith up`\n"
     assert "does not exist" in kith("--config", tmp_path / "no.toml", "status", status=78).err
     assert "kith up` runs in" in kith("up", status=78).err, "a second stack in the same home"
+    assert "/dev/null/home" in kith("--home", "/dev/null/home", "up", "--pack", tmp_path, status=1).err
     assert kith("nonsense", status=2).out == ""
     debug = subprocess.run(
         [KITH, "--debug", "subjects", "list", "-g", "x"], env=kith.environment(), capture_output=True, check=False
