@@ -81,7 +81,7 @@ class TorchEmbedder:
             try:
                 self._network, self._dtype = self._in_form(form, reference, test), form.input
                 agreement = (self.unpack(self.forward(test), len(test)) * expected).sum(axis=1).min()
-            # RuntimeError: an operator this processor or device does not have. The reference has run, so it is the form.
+            # RuntimeError: an operator this machine does not have. The reference has run, so it is the form.
             except (TraceError, RuntimeError, InvalidPack):
                 continue
             if agreement >= MIN_AGREEMENT:
