@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kith.checkpoints import Pack
 from kith.errors import InvalidPack
+from kith.runtimes.session import open_session
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -91,12 +91,7 @@ class YuNet:
         min_score: float = 0.6,
         max_overlap: float = 0.3,
     ) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as broken:  # noqa: BLE001 - onnxruntime raises its own types, none of them public
-            raise InvalidPack(f"{where} is not an ONNX model: {broken}") from None
+        self._session = open_session(model, device="cpu", threads=1, where=where)
         missing = set(_OUTPUTS) - {output.name for output in self._session.get_outputs()}
         if missing:
             raise InvalidPack(f"{where} is not a YuNet: it has no output {', '.join(sorted(missing))}")

@@ -183,7 +183,8 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The one answer to one image of one job. `face` is the principal face, `others` the rest, largest first.
+    """The one answer to one image of one job. `face` is the principal face, `others` the rest, most prominent first
+    (kith.principal).
 
     cutoff: the similarity a match needed. gallery_version: sequence number of the gallery it was made with; for an
     enrolment, the number of its own change. timings_ms: milliseconds spent in each stage. published_ms: when it entered

@@ -19,6 +19,7 @@ from kith.detector import Detection, Detector
 from kith.errors import ImageRejected, LowQuality, NoFace, Rejected, SeveralFaces
 from kith.imagestore import ImageStore
 from kith.jobs import Content, EmbedJob, Kind, Quality
+from kith.principal import by_prominence, prominence
 from kith.settings import Settings
 
 Pixels = npt.NDArray[np.uint8]
@@ -80,9 +81,7 @@ class Preparer:
                 prepared.crops = (self._aligned(pixels),)
                 prepared.faces_found = 1
             else:
-                self._find_faces(pixels, prepared)
-            if job.kind is not Kind.IDENTIFY:
-                prepared.crops = (self._the_one_face(prepared.crops),)
+                self._find_faces(job, pixels, prepared)
         except Rejected as refusal:
             prepared.rejected = refusal
         return prepared
@@ -122,7 +121,7 @@ class Preparer:
             )
         return Crop(pixels, quality.assess(pixels, None), None, None)
 
-    def _find_faces(self, pixels: Pixels, prepared: Prepared) -> None:
+    def _find_faces(self, job: EmbedJob, pixels: Pixels, prepared: Prepared) -> None:
         if self._detector is None:
             raise ImageRejected("the model pack has no detector, so it takes aligned crops only, and this is a photo")
         with _Stopwatch(prepared.timings_ms, "detect"):
@@ -131,8 +130,11 @@ class Preparer:
         if not found:
             raise NoFace(f"no face found in {pixels.shape[1]}×{pixels.shape[0]} pixels")
         with _Stopwatch(prepared.timings_ms, "align"):
-            crops = [self._crop(pixels, detection) for detection in found[: self._rule.max_faces]]
-        prepared.crops = tuple(crops)
+            height, width = pixels.shape[:2]
+            chosen = by_prominence(found, height, width)[: self._rule.max_faces]
+            if job.kind is not Kind.IDENTIFY:
+                chosen = [self._the_one_face(chosen, height, width)]
+            prepared.crops = tuple(self._crop(pixels, detection) for detection in chosen)
 
     def _crop(self, pixels: Pixels, detection: Detection) -> Crop:
         aligned = alignment.align(pixels, detection.landmarks, self._input_size, self._template)
@@ -149,15 +151,16 @@ class Preparer:
             )
         return Crop(aligned, assessed, detection, refused)
 
-    def _the_one_face(self, crops: Sequence[Crop]) -> Crop:
-        """The face to enrol or verify. Raises SeveralFaces when no face stands out by its area."""
-        areas = [crop.detection.box[2] * crop.detection.box[3] for crop in crops if crop.detection is not None]
-        if len(areas) > 1 and areas[0] < self._rule.enrol_dominance * areas[1]:
-            raise SeveralFaces(
-                f"{len(areas)} faces, and the largest is only {areas[0] / areas[1]:.1f}× the next "
-                f"(decisions.enrol_dominance {self._rule.enrol_dominance:g}); crop the image to the one you mean"
-            )
-        return crops[0]
+    def _the_one_face(self, found: Sequence[Detection], height: int, width: int) -> Detection:
+        """The face to enrol or verify, of those in order of prominence. Raises SeveralFaces when none stands out."""
+        if len(found) > 1:
+            first, second = (prominence(detection, height, width) for detection in found[:2])
+            if first < self._rule.enrol_dominance * second:
+                raise SeveralFaces(
+                    f"{len(found)} faces, and the most prominent is only {first / second:.1f}× the next "
+                    f"(decisions.enrol_dominance {self._rule.enrol_dominance:g}); crop the image to the one you mean"
+                )
+        return found[0]
 
 
 class _Stopwatch:

@@ -173,15 +173,7 @@ class Stack:
     def _popen(self, name: str, command: list[str], root: Path) -> subprocess.Popen[bytes]:
         # Ours only: a variable of the caller's would win over what `self.settings` leaves unset, or has changed.
         inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("KITH_")}
-        environment = (
-            inherited
-            | as_environment(self.settings)
-            | {
-                "KITH_SUPERVISOR_PID": str(os.getpid()),
-                # onnxruntime's Linux wheels report model names and hashes to their vendor unless told not to.
-                "ORT_DISABLE_TELEMETRY": "1",
-            }
-        )
+        environment = inherited | as_environment(self.settings) | {"KITH_SUPERVISOR_PID": str(os.getpid())}
         with self.log_of(name).open("ab") as log:
             # A session of its own: Ctrl-C reaches us alone, and we stop the workers in order.
             return subprocess.Popen(

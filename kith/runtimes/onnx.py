@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kith.checkpoints import Pack
 from kith.embedder import cpu_threads, stack, unit_rows
-from kith.errors import InvalidPack, Misconfigured
+from kith.errors import InvalidPack
+from kith.runtimes.session import open_session
 
 Floats = NDArray[np.float32]
 
@@ -21,18 +21,12 @@ class OnnxEmbedder:
         self.dimension = pack.dimension
         self.model_id = pack.model_id
         self._size = pack.input_size
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = cpu_threads(threads)
-        try:
-            self._session = ort.InferenceSession(pack.read(spec), options, providers=_providers(device))
-        except Misconfigured:
-            raise
-        except Exception as broken:  # noqa: BLE001 - onnxruntime raises its own types, none of them public
-            raise InvalidPack(f"{pack.path}: {spec.file} is not an ONNX model: {broken}") from None
+        where = f"{pack.path}: {spec.file}"
+        self._session = open_session(pack.read(spec), device=device, threads=cpu_threads(threads), where=where)
         self.runtime = f"onnxruntime {self._session.get_providers()[0]}"
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-            raise InvalidPack(f"{pack.path}: {spec.file} does not take one float image batch of four dimensions")
+            raise InvalidPack(f"{where} does not take one float image batch of four dimensions")
         self._input, self._output = inputs[0].name, outputs[0].name
         fixed = inputs[0].shape[0]
         # Exporters write a free batch size as a word or nothing, a fixed one as a number.
@@ -67,10 +61,3 @@ class OnnxEmbedder:
     def _run(self, batch: Floats) -> Floats:
         out: Floats = self._session.run([self._output], {self._input: batch})[0]
         return out
-
-
-def _providers(device: str) -> list[str]:
-    gpu = "CUDAExecutionProvider" in ort.get_available_providers()
-    if device == "cuda" and not gpu:
-        raise Misconfigured("model.device is cuda, but this onnxruntime has no CUDA; install onnxruntime-gpu")
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu and device != "cpu" else ["CPUExecutionProvider"]

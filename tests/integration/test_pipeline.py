@@ -111,13 +111,11 @@ def test_of_everything_people_send_in_one_job_each_image_gets_its_own_answer(
     }
 
 
-def test_a_photo_of_two_names_both_largest_first_and_says_where_they_are(client: Client, both: Path) -> None:
+def test_a_photo_of_two_names_both_and_says_where_they_are(client: Client, both: Path) -> None:
     [decision] = client.identify([both], gallery="people")
     assert decision.face is not None
     faces = [decision.face, *decision.others]
     assert {face.subject for face in faces if face.outcome is Outcome.MATCH} == {"Barack Obama", "Joe Biden"}
-    areas = [face.box[2] * face.box[3] for face in faces if face.box]
-    assert areas == sorted(areas, reverse=True)
     assert decision.faces_found == len(faces)
     for face in faces:
         assert face.box is not None

@@ -23,6 +23,7 @@ from kith.embedder import Embedder, embed, open_embedder
 from kith.evaluation.open_set import OpenSet, evaluate, search
 from kith.evaluation.verification import fold_accuracies, pair_scores, tar_at_far
 from kith.manifest import TEMPLATE
+from kith.principal import by_prominence
 from kith.quality import assess
 from kith.runtimes.pytorch import TorchEmbedder
 
@@ -130,17 +131,11 @@ def detections(photos: Photos, detector: Detector) -> list[list[Detection]]:
 
 @pytest.fixture(scope="module")
 def crops(photos: Photos, detections: list[list[Detection]]) -> list[Pixels]:
-    """Every photo's labelled face, found and aligned by us; the photos are cut so that it is the one in the middle."""
-    chosen = []
-    for image, found in zip(photos.images, detections, strict=True):
-        middle = np.array([image.shape[1], image.shape[0]]) / 2
-
-        def off(face: Detection, middle: NDArray[np.float64] = middle) -> float:
-            x, y, width, height = face.box
-            return float(np.hypot(*(np.array([x + width / 2, y + height / 2]) - middle)))
-
-        chosen.append(align(image, min(found, key=off).landmarks))
-    return chosen
+    """The face of every photo that the service would take for the one meant, found and aligned by us."""
+    return [
+        align(image, by_prominence(found, *image.shape[:2])[0].landmarks)
+        for image, found in zip(photos.images, detections, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")

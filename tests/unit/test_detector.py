@@ -102,7 +102,7 @@ def _squares(image: NDArray[np.float32]) -> list[tuple[float, float, float, floa
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> _Squares:
     squares = _Squares()
-    monkeypatch.setattr("kith.detector.ort.InferenceSession", lambda *_, **__: squares)
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: squares)
     return squares
 
 

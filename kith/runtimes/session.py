@@ -1,0 +1,29 @@
+"""Opening ONNX models: the one place that imports onnxruntime."""
+
+import os
+from typing import Any
+
+from kith.errors import InvalidPack, Misconfigured
+
+
+def open_session(model: bytes, *, device: str, threads: int, where: str) -> Any:
+    """An `onnxruntime.InferenceSession` of `model`.
+
+    device: `auto`, `cpu` or `cuda`. threads: of one call. Raises InvalidPack, naming `where`, when the bytes are not a
+    model, Misconfigured when the device is missing.
+    """
+    # Read when the library is imported: from release 1.32 on it reports what models it runs unless told not to, and
+    # whose faces are compared by what is nobody's business.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime as ort  # noqa: PLC0415
+
+    gpu = "CUDAExecutionProvider" in ort.get_available_providers()
+    if device == "cuda" and not gpu:
+        raise Misconfigured("model.device is cuda, but this onnxruntime has no CUDA; install onnxruntime-gpu")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    providers = ["CUDAExecutionProvider"] if gpu and device != "cpu" else []
+    try:
+        return ort.InferenceSession(model, options, providers=[*providers, "CPUExecutionProvider"])
+    except Exception as broken:  # noqa: BLE001 - onnxruntime raises its own types, none of them public
+        raise InvalidPack(f"{where} is not an ONNX model: {broken}") from None
