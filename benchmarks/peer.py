@@ -22,8 +22,8 @@ class PlainPeer:
         self._process = subprocess.Popen(
             self._command,
             cwd=_ROOT,
-            # As our own workers: BLAS threads beside its own would only slow it down.
-            env={"OPENBLAS_NUM_THREADS": "1"} | os.environ,
+            # As workers/__init__.py has it for our own: without, its threads would stand in each other's way.
+            env={"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"} | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
