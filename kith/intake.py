@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 from kith import wire
-from kith.errors import BrokerUnavailable, EmptyImage, ImageTooLarge
+from kith.errors import BrokerUnavailable, EmptyImage, ImageTooLarge, Overloaded
 from kith.imagestore import ImageStore
 from kith.jobs import Content, EmbedJob, ImageRef, Kind, Lane, new_job_id, now_ms
 from kith.ledger import Accepted, Ledger
@@ -127,4 +127,11 @@ class Intake:
             self._queue.send_many([(wire.to_json(job), job.lane) for job in fresh])
         except BrokerUnavailable as away:
             _log.warning("%s; %d accepted jobs will be sent by the sweeper", away, len(fresh))
+        # Only now: what was accepted beside it is under way.
+        refused = answers.count(Accepted.FULL)
+        if refused:
+            raise Overloaded(
+                f"{self._settings.jobs.max_open} jobs are open (jobs.max_open); {len(jobs) - refused} of these "
+                f"{len(jobs)} were accepted, submit the same again when some are decided"
+            )
         return receipts

@@ -3,8 +3,8 @@
 A job's life, each arrow one atomic step in Redis (kith/backends/ledger.lua):
 
     accept ──▶ sent ──start──▶ started ──save──▶ saved ──publish──▶ done (forgotten after a while)
-                ▲                 │ defer (retry later)                 any stage ──bury──▶ dead letters
-                └────resend───────┴─▶ deferred
+                ▲                 │ defer                          any stage but saved ──bury──▶ dead letters
+                └─────resend──────┴────▶ deferred
 
 The broker only carries hints that a job is worth looking at. Whatever message it loses, the sweeper finds the job here
 overdue and sends another; whatever message it delivers twice, `start` and `publish` notice.
@@ -19,12 +19,13 @@ from kith.jobs import Decision, EmbedJob, Lane
 
 
 class Accepted(StrEnum):
-    """The ledger's answer to a submission."""
+    """The ledger's answer to a submission. FULL: not accepted, too many jobs are open."""
 
     NEW = "new"
     OPEN = "open"
     DONE = "done"
     DEAD = "dead"
+    FULL = "full"
 
 
 class Start(StrEnum):
@@ -65,13 +66,16 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """One open job whose time to be looked at has come. Times are Unix milliseconds of the ledger's own clock."""
+    """One open job whose time to be looked at has come. Times are Unix milliseconds of the ledger's own clock.
+
+    score_ms: why it was handed out, when it was due or sent; `resend` and `postpone` do nothing once it has changed.
+    """
 
     job_id: str
     stage: Stage
     lane: Lane
     payload: str
-    due_ms: int
+    score_ms: int
     sent_ms: int
     started_ms: int
     sends: int
@@ -130,11 +134,15 @@ class Ledger(Protocol):
     """Every method raises StateUnavailable when Redis is away and StateFull when it refuses writes."""
 
     def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
-        """Open jobs before their messages are sent. Raises Overloaded past `jobs.max_open`, those before are open."""
+        """Open jobs before their messages are sent; FULL for each past `jobs.max_open`."""
         ...
 
-    def start(self, job_id: str, worker_id: str) -> Start:
-        """Count one delivery and claim the job for a worker."""
+    def start(self, job_id: str, worker_id: str, delivery: str) -> Start:
+        """Count one delivery and claim the job for a worker.
+
+        delivery: a word of this delivery's own. Asked again with the same word, the ledger gives the same answer: a
+        worker whose first question was heard and its answer lost is not told that somebody else is at it.
+        """
         ...
 
     def save(self, job_id: str, decisions: Sequence[Decision]) -> bool:
@@ -149,28 +157,44 @@ class Ledger(Protocol):
         """Append the saved decisions, or these `instead`, to the results and strike the job off, in one step."""
         ...
 
-    def defer(self, job_id: str, reason: str) -> float | None:
+    def trim_results(self) -> None:
+        """Drop results past their age or number; publishing does so too, but an idle system publishes nothing."""
+        ...
+
+    def defer(self, job_id: str, reason: str, delivery: str) -> float | None:
         """Put the job off with growing backoff: seconds until it is sent again, None when its retries are used up."""
         ...
 
     def bury(self, letter: DeadLetter) -> bool:
-        """Move the job to the dead letters; False when it was published meanwhile."""
+        """Move the job to the dead letters; False when it was decided meanwhile."""
+        ...
+
+    def payload(self, job_id: str) -> str | None:
+        """The message of an open job as it was accepted."""
         ...
 
     def overdue(self, limit: int) -> list[OpenJob]:
-        """Open jobs whose time has come, oldest first."""
+        """Started, deferred and saved jobs whose time has come, oldest first."""
+        ...
+
+    def lost(self, lane: Lane, *, lane_is_empty: bool, limit: int) -> list[OpenJob]:
+        """Jobs of `lane` whose message must be lost, oldest first.
+
+        That is: sent more than `jobs.resend_after_s` ago, and the queue is empty or workers have started jobs that were
+        sent that much later.
+        """
         ...
 
     def resend(self, job: OpenJob) -> bool:
         """Note that `job` is sent once more; False when another sweeper was faster or the job moved on."""
         ...
 
-    def postpone(self, job: OpenJob) -> None:
-        """Look at `job` again later, nothing is wrong with it."""
+    def retract(self, job: OpenJob) -> None:
+        """Note that `job`, just noted as sent, could not be sent: due again soon."""
         ...
 
-    def newest_started_ms(self, lane: Lane) -> int:
-        """When the newest job of `lane` ever started was sent: older ones still waiting were overtaken."""
+    def postpone(self, job: OpenJob) -> None:
+        """Look at `job` again later, nothing is wrong with it."""
         ...
 
     def state(self, job_id: str) -> JobState:

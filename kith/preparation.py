@@ -3,6 +3,7 @@
 Runs in threads: the heavy part of each stage (socket, JPEG decoder, detector, warp) releases the interpreter lock.
 """
 
+import logging
 import os
 import time
 from collections import deque
@@ -16,11 +17,13 @@ import numpy.typing as npt
 from kith import alignment, images, quality
 from kith.checkpoints import Pack
 from kith.detector import Detection, Detector
-from kith.errors import ImageRejected, LowQuality, NoFace, Rejected, SeveralFaces
+from kith.errors import ImageRejected, KithError, LowQuality, NoFace, Rejected, SeveralFaces
 from kith.imagestore import ImageStore
 from kith.jobs import Content, EmbedJob, Kind, Quality
 from kith.principal import by_prominence, prominence
 from kith.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -84,6 +87,12 @@ class Preparer:
                 self._find_faces(job, pixels, prepared)
         except Rejected as refusal:
             prepared.rejected = refusal
+        except (KithError, MemoryError):
+            raise
+        except Exception as bug:  # noqa: BLE001 (whatever it is, it is this image's)
+            # A library that trips over this one picture must not take the other 63 of its job along.
+            _log.exception("image %s of job %s cannot be prepared", job.images[index].key, job.job_id)
+            prepared.rejected = ImageRejected(f"internal: {type(bug).__name__}: {bug}"[:500])
         return prepared
 
     def prepare_all(self, job: EmbedJob, threads: Executor) -> list[Prepared]:

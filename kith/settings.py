@@ -147,6 +147,7 @@ class Decisions(_Section):
 
 class Results(_Section):
     keep_s: Count = 604_800
+    keep_entries: Count = 1_000_000
 
 
 class Limits(_Section):

@@ -63,7 +63,7 @@ def from_json(cls: type[T], text: str | bytes) -> T:
 def _version_of(text: str | bytes) -> int | None:
     try:
         plain = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     version = plain.get("wire") if isinstance(plain, dict) else None
     return version if isinstance(version, int) and not isinstance(version, bool) else None

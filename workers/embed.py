@@ -4,11 +4,12 @@ python -m workers.embed [--config FILE] [--lanes live,interactive] [--name NAME]
 """
 
 import hashlib
-import json
 import logging
 import sys
 import time
+import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from kith import wire
@@ -18,6 +19,7 @@ from kith.errors import (
     PoisonedJob,
     RetriesExhausted,
     Retryable,
+    StateFull,
     StateUnavailable,
 )
 from kith.intake import JobQueue
@@ -25,6 +27,7 @@ from kith.jobs import EmbedJob, Lane, now_ms
 from kith.ledger import DeadLetter, Ledger, Start
 from kith.recognition import Recogniser
 from workers.announcer import Announcer
+from workers.unreadable import as_text, readable_parts
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -44,17 +47,19 @@ class EmbedWorker:
         self.jobs = 0
         self.images = 0
 
-    def handle(self, payload: str) -> None:
+    def handle(self, message: object) -> None:
         """Do one job: on return its decisions are saved, or the ledger knows when to try again, or why never."""
+        payload = as_text(message)
         try:
             job = wire.from_json(EmbedJob, payload)
         except JobRejected as refusal:
-            job_id, lane = _readable_parts(payload)
-            self._bury(job_id, lane, payload, refusal)
+            self._bury(*self._identity_of(payload), payload, refusal)
             return
-        start = _insist(lambda: self._ledger.start(job.job_id, self._worker_id))
+        # Of this delivery, not of this job: asked again after a lost answer, the ledger knows that it is still us.
+        delivery = uuid.uuid4().hex
+        start = _insist(lambda: self._ledger.start(job.job_id, self._worker_id, delivery))
         if start is Start.GO:
-            self._do(job, payload)
+            self._do(job, payload, delivery)
         elif start is Start.SAVED:
             self._announcer.announce(job.job_id, job.lane)
         elif start is Start.POISONED:
@@ -62,37 +67,49 @@ class EmbedWorker:
         elif start is Start.ABSENT:
             self._bury(job.job_id, job.lane, payload, NotInLedger())
 
-    def _do(self, job: EmbedJob, payload: str) -> None:
+    def _do(self, job: EmbedJob, payload: str, delivery: str) -> None:
         try:
             decisions = self._recogniser.decide(job)
         except JobRejected as refusal:
             self._bury(job.job_id, job.lane, payload, refusal)
             return
         except Retryable as trouble:
-            self._put_off(job, payload, trouble.reason)
+            self._put_off(job, payload, delivery, trouble.reason)
             return
         except Exception as bug:  # noqa: BLE001 (a bug must cost this job a delay, not the worker its thread)
             _log.exception("job %s failed in a way nobody foresaw", job.job_id)
-            self._put_off(job, payload, f"internal: {type(bug).__name__}: {bug}")
+            self._put_off(job, payload, delivery, f"internal: {type(bug).__name__}: {bug}")
             return
         if _insist(lambda: self._ledger.save(job.job_id, decisions)):
             self._announcer.announce(job.job_id, job.lane)
         self.jobs += 1
         self.images += len(job.images)
 
-    def _put_off(self, job: EmbedJob, payload: str, reason: str) -> None:
-        wait_s = _insist(lambda: self._ledger.defer(job.job_id, reason))
+    def _put_off(self, job: EmbedJob, payload: str, delivery: str, reason: str) -> None:
+        wait_s = _insist(lambda: self._ledger.defer(job.job_id, as_text(reason), delivery))
         if wait_s is None:
             self._bury(job.job_id, job.lane, payload, RetriesExhausted(f"retried as often as allowed, last: {reason}"))
         else:
             # A signal, not a failure: the job is in good hands.
             _log.info("job %s put off for %.1f s: %s", job.job_id, wait_s, reason)
 
+    def _identity_of(self, payload: str) -> tuple[str, Lane]:
+        """Job id and lane of a message that cannot be read as a whole.
+
+        Its word counts only where the ledger holds this very message under that id: a broken message must not take the
+        place of the sound job whose id it happens to carry.
+        """
+        job_id, lane = readable_parts(payload)
+        if job_id is None or _insist(partial(self._ledger.payload, job_id)) != payload:
+            # From the content: the same broken message delivered twice is one dead letter.
+            job_id = "unreadable-" + hashlib.sha256(payload.encode()).hexdigest()[:16]
+        return job_id, lane
+
     def _bury(self, job_id: str, lane: Lane, payload: str, refusal: JobRejected) -> None:
         letter = DeadLetter(
             dead_id=job_id,
             code=refusal.code,
-            reason=refusal.reason,
+            reason=as_text(refusal.reason),
             payload=payload,
             lane=lane,
             buried_ms=now_ms(),
@@ -112,24 +129,10 @@ def _insist(step: Callable[[], _T]) -> _T:
     while True:
         try:
             return step()
-        except StateUnavailable as away:
+        except (StateUnavailable, StateFull) as away:
             _log.warning("%s; trying again in %.1f s", away, pause_s)
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
-
-
-def _readable_parts(payload: str) -> tuple[str, Lane]:
-    """Job id and lane of a message that cannot be read as a whole; stand-ins where they cannot be read either."""
-    try:
-        plain = json.loads(payload)
-    except (TypeError, ValueError):
-        plain = None
-    parts = plain if isinstance(plain, dict) else {}
-    job_id, lane = parts.get("job_id"), parts.get("lane")
-    if not isinstance(job_id, str) or not 1 <= len(job_id) <= 200:
-        # From the content: the same broken message delivered twice is one dead letter.
-        job_id = "unreadable-" + hashlib.sha256(str(payload).encode(errors="replace")).hexdigest()[:16]
-    return job_id, Lane(lane) if lane in list(Lane) else Lane.INTERACTIVE
 
 
 def main() -> int:

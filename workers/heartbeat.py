@@ -71,6 +71,9 @@ class Heartbeat:
                 self._beat()
             except Retryable as away:
                 _log.warning("no heartbeat: %s", away)
+            except Exception:  # noqa: BLE001
+                # A worker that goes on without its heartbeat would lose every job it does to another.
+                _log.exception("a heartbeat failed in a way nobody foresaw")
 
     def _beat(self) -> None:
         rss_mb = round(self._process.memory_info().rss / 1e6, 1)

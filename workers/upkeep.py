@@ -1,4 +1,4 @@
-"""The upkeep worker: sweeps the ledger every second and trims the journals of the galleries.
+"""The upkeep worker: sweeps the ledger every second, trims the results and the logs of the galleries.
 
     python -m workers.upkeep [--config FILE] [--name NAME]
 
@@ -12,6 +12,7 @@ import time
 
 from kith.errors import Retryable
 from kith.gallery import GalleryStore
+from kith.ledger import Ledger
 from kith.settings import Settings
 from workers.sweeper import Sweeper
 
@@ -24,8 +25,9 @@ _TRIM_EVERY_S = 60.0
 class Upkeep:
     """Runs until `stop` is set. A part that is away delays its chore, it never ends the loop."""
 
-    def __init__(self, sweeper: Sweeper, galleries: GalleryStore, settings: Settings) -> None:
+    def __init__(self, sweeper: Sweeper, ledger: Ledger, galleries: GalleryStore, settings: Settings) -> None:
         self._sweeper = sweeper
+        self._ledger = ledger
         self._galleries = galleries
         self._sweep_every_s = settings.jobs.sweep_every_s
         self._journal_keep_s = settings.gallery.journal_keep_s
@@ -43,6 +45,7 @@ class Upkeep:
                 _log.warning("upkeep waits: %s", away)
 
     def _trim(self) -> None:
+        self._ledger.trim_results()
         for gallery in self._galleries.galleries():
             self._galleries.trim(gallery.name, self._journal_keep_s)
 

@@ -1,80 +1,130 @@
 -- The job ledger and the results stream: every step of a job's life is one call of this script, hence atomic.
--- One script with an operation word rather than twelve: a worker that reconnects to an emptied server reloads one hash.
+-- One script with an operation word rather than a dozen: a worker that reconnects to an emptied server reloads one hash.
 --
 -- Time is the server's (TIME): producers, workers and sweepers may disagree about the hour, the ledger has one clock.
 --
+-- A call may be run twice, when its answer was lost on the way and the client asks again. Calls whose answer matters carry
+-- a token; the job keeps the token and the answer of the last such call (`via`, `said`) and gives it again.
+--
+-- When memory is full the server refuses a script whose first write could enlarge it. `accept` begins so, on purpose: no
+-- new jobs. Every other step first takes something away (its place in a set, old results): accepted jobs are finished.
+--
 -- Key schema (P is the prefix, times are Unix milliseconds)
---   P:job:ID        hash    payload, lane, stage, sent, started, worker, token, sends, starts, retries, reason,
+--   P:job:ID        hash    payload, lane, stage, sent, started, worker, sends, starts, retries, reason, via, said,
 --                           deadline and d:0..d:n-1 (decisions in JSON) once saved
---   P:due           zset    job id -> time at which the sweeper looks at it; its members are exactly the open jobs
+--   P:waiting:LANE  zset    job id -> when it was sent: the jobs in stage `sent`
+--   P:due           zset    job id -> when the sweeper looks at it: the jobs in stage `started`, `deferred` or `saved`
+--   P:started:LANE  string  when the newest job of a lane that was ever started had been sent (first sendings only)
 --   P:done:ID       string  ids of the job's entries in P:results, kept for a while so that a repeat is recognised
---   P:results       stream  one entry per decision, field `decision` (JSON); trimmed by age
+--   P:results       stream  one entry per decision, field `decision` (JSON); trimmed by age and number
 --   P:dead          hash    job id -> dead letter (JSON)          P:dead:order  zset  job id -> time of burial
---   P:started:LANE  string  time of sending of the newest job of a lane that was started
 --   P:worker:ID     string  heartbeat (JSON), expires             P:workers     set   worker ids
 --
 -- All keys of one installation live on one primary; the script derives key names, so it does not fit Redis Cluster.
 
 local P, op, id = ARGV[1], ARGV[2], ARGV[3]
 local job, due, done = P .. ':job:' .. id, P .. ':due', P .. ':done:' .. id
-local dead, order = P .. ':dead', P .. ':dead:order'
+local dead, order, results = P .. ':dead', P .. ':dead:order', P .. ':results'
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function waiting(lane) return P .. ':waiting:' .. lane end
 
 local function ended()
   return redis.call('EXISTS', done) == 1 or redis.call('HEXISTS', dead, id) == 1
 end
 
+-- Out of both sets; the first write of a step, see above.
+local function take(lane)
+  redis.call('ZREM', due, id)
+  redis.call('ZREM', waiting(lane), id)
+end
+
+local function answered(token, answer)
+  redis.call('HSET', job, 'via', token, 'said', answer)
+  return answer
+end
+
+local function said_before(token)
+  local was = redis.call('HMGET', job, 'via', 'said')
+  return was[1] == token and was[2]
+end
+
+-- What a sweeper must know of a job: see OpenJob.
+local function row(each, score)
+  local was = redis.call('HMGET', P .. ':job:' .. each, 'stage', 'lane', 'payload', 'sent', 'started', 'sends', 'worker')
+  local alive = was[7] and redis.call('EXISTS', P .. ':worker:' .. was[7]) or 0
+  return {each, score, was[1], was[2], was[3], was[4], was[5] or '0', was[6], alive, tostring(now)}
+end
+
+local function rows(set, bound, limit)
+  local found = {}
+  local ids = redis.call('ZRANGE', set, '-inf', bound, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+  for i = 1, #ids, 2 do found[#found + 1] = row(ids[i], ids[i + 1]) end
+  return found
+end
+
+local function trim(keep_ms, keep_entries)
+  redis.call('XTRIM', results, 'MINID', '~', now - keep_ms)
+  redis.call('XTRIM', results, 'MAXLEN', '~', keep_entries)
+end
+
 if op == 'accept' then
-  -- payload, lane, resend_after_ms, max_open
+  -- payload, lane, max_open, token, lane...
+  local said = said_before(ARGV[7])
+  if said then return said end
   if redis.call('EXISTS', job) == 1 then return 'open' end
   if redis.call('EXISTS', done) == 1 then return 'done' end
   if redis.call('HEXISTS', dead, id) == 1 then return 'dead' end
-  if redis.call('ZCARD', due) >= tonumber(ARGV[7]) then return 'full' end
+  local open = redis.call('ZCARD', due)
+  for i = 8, #ARGV do open = open + redis.call('ZCARD', waiting(ARGV[i])) end
+  if open >= tonumber(ARGV[6]) then return 'full' end
   redis.call('HSET', job, 'payload', ARGV[4], 'lane', ARGV[5], 'stage', 'sent', 'sent', now, 'sends', 1)
-  redis.call('ZADD', due, now + ARGV[6], id)
-  return 'new'
+  redis.call('ZADD', waiting(ARGV[5]), now, id)
+  return answered(ARGV[7], 'new')
 end
 
 if op == 'start' then
   -- worker, look_again_ms, max_starts, token
-  local was = redis.call('HMGET', job, 'stage', 'worker', 'lane', 'sent', 'token')
+  local was = redis.call('HMGET', job, 'stage', 'worker', 'lane', 'sent', 'sends')
   if not was[1] then return ended() and 'finished' or 'absent' end
+  local said = said_before(ARGV[7])
+  if said then return said end
   if was[1] == 'saved' then return 'saved' end
-  -- The same token is the same call: its answer was lost on the way and the client asks again.
-  local again = was[5] == ARGV[7]
-  if was[1] == 'started' and not again and redis.call('EXISTS', P .. ':worker:' .. was[2]) == 1 then return 'running' end
-  if redis.call('HINCRBY', job, 'starts', 1) > tonumber(ARGV[6]) then return 'poisoned' end
-  redis.call('HSET', job, 'stage', 'started', 'worker', ARGV[4], 'started', now, 'token', ARGV[7])
+  if was[1] == 'started' and redis.call('EXISTS', P .. ':worker:' .. was[2]) == 1 then return 'running' end
+  take(was[3])
   redis.call('ZADD', due, now + ARGV[5], id)
+  if redis.call('HINCRBY', job, 'starts', 1) > tonumber(ARGV[6]) then return 'poisoned' end
+  redis.call('HSET', job, 'stage', 'started', 'worker', ARGV[4], 'started', now)
   local mark = P .. ':started:' .. was[3]
-  if tonumber(was[4]) > tonumber(redis.call('GET', mark) or 0) then redis.call('SET', mark, was[4]) end
-  return 'go'
+  -- A job that was sent again may come by its old message, ahead of jobs that have waited longer: it overtook nobody.
+  if was[5] == '1' and tonumber(was[4]) > tonumber(redis.call('GET', mark) or 0) then redis.call('SET', mark, was[4]) end
+  return answered(ARGV[7], 'go')
 end
 
 if op == 'save' then
   -- resend_after_ms, deadline or '', decision...
-  local stage = redis.call('HGET', job, 'stage')
-  if not stage then return 0 end
+  local was = redis.call('HMGET', job, 'stage', 'lane')
+  if not was[1] then return 0 end
   -- Two workers may have done the same job; the first one's decisions stand, so that a reader of both sees one story.
-  if stage ~= 'saved' then
-    redis.call('HSET', job, 'stage', 'saved')
-    redis.call('HSET', job, 'deadline', ARGV[5])
-    for i = 6, #ARGV do redis.call('HSET', job, 'd:' .. (i - 6), ARGV[i]) end
+  if was[1] ~= 'saved' then
+    take(was[2])
     redis.call('ZADD', due, now + ARGV[4], id)
+    redis.call('HSET', job, 'stage', 'saved', 'deadline', ARGV[5])
+    for i = 6, #ARGV do redis.call('HSET', job, 'd:' .. (i - 6), ARGV[i]) end
   end
   return 1
 end
 
 if op == 'publish' then
-  -- keep_done_s, keep_results_ms, decision... (none: the saved ones, unless their deadline has passed)
-  if redis.call('EXISTS', job) == 0 then return 0 end
-  local records = {unpack(ARGV, 6)}
+  -- keep_done_s, keep_results_ms, keep_entries, decision... (none: the saved ones, unless their deadline has passed)
+  local was = redis.call('HMGET', job, 'lane', 'deadline')
+  if not was[1] then return 0 end
+  local records = {unpack(ARGV, 7)}
   if #records == 0 then
-    local deadline = redis.call('HGET', job, 'deadline')
-    if not deadline then return 0 end
-    if deadline ~= '' and now > tonumber(deadline) then return -1 end
+    if not was[2] then return 0 end
+    if was[2] ~= '' and now > tonumber(was[2]) then return -1 end
     -- Straight from the hash to the stream: a decision is parsed again only by who reads it.
     local record = redis.call('HGET', job, 'd:0')
     while record do
@@ -82,38 +132,42 @@ if op == 'publish' then
       record = redis.call('HGET', job, 'd:' .. #records)
     end
   end
+  trim(ARGV[5], ARGV[6])
+  take(was[1])
+  redis.call('DEL', job)
   local entries = {}
   for _, record in ipairs(records) do
-    entries[#entries + 1] = redis.call('XADD', P .. ':results', '*', 'decision', record)
+    entries[#entries + 1] = redis.call('XADD', results, '*', 'decision', record)
   end
-  redis.call('XTRIM', P .. ':results', 'MINID', '~', now - ARGV[5])
-  redis.call('DEL', job)
-  redis.call('ZREM', due, id)
   redis.call('SET', done, table.concat(entries, ' '), 'EX', ARGV[4])
   return 1
 end
 
 if op == 'defer' then
-  -- reason, backoff_ms, backoff_max_ms, max_retries
-  local stage = redis.call('HGET', job, 'stage')
-  if not stage or stage == 'saved' then return 0 end
+  -- reason, backoff_ms, backoff_max_ms, max_retries, token
+  local was = redis.call('HMGET', job, 'stage', 'lane')
+  if not was[1] or was[1] == 'saved' then return 0 end
+  local said = said_before(ARGV[8])
+  if said then return tonumber(said) end
+  take(was[2])
   local retries = redis.call('HINCRBY', job, 'retries', 1)
-  if retries > tonumber(ARGV[7]) then return -1 end
   local wait = math.min(tonumber(ARGV[5]) * 2 ^ (retries - 1), tonumber(ARGV[6]))
+  redis.call('ZADD', due, now + wait, id)
+  if retries > tonumber(ARGV[7]) then return answered(ARGV[8], -1) end
   redis.call('HSET', job, 'stage', 'deferred', 'reason', ARGV[4])
   -- A start that failed for want of a part is not a sign of poison.
   redis.call('HINCRBY', job, 'starts', -1)
-  redis.call('ZADD', due, now + wait, id)
-  return wait
+  return answered(ARGV[8], wait)
 end
 
 if op == 'bury' then
   -- letter
-  if redis.call('EXISTS', job) == 0 and redis.call('EXISTS', done) == 1 then return 0 end
+  local was = redis.call('HMGET', job, 'stage', 'lane')
+  if not was[1] and redis.call('EXISTS', done) == 1 then return 0 end
   -- Decided by another worker meanwhile: its publication is on the way and would otherwise find nothing.
-  if redis.call('HGET', job, 'stage') == 'saved' then return 0 end
+  if was[1] == 'saved' then return 0 end
   redis.call('DEL', job)
-  redis.call('ZREM', due, id)
+  if was[2] then take(was[2]) end
   redis.call('HSET', dead, id, ARGV[4])
   redis.call('ZADD', order, now, id)
   return 1
@@ -121,44 +175,70 @@ end
 
 if op == 'overdue' then
   -- limit
-  local found = {}
-  local ids = redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[4], 'WITHSCORES')
-  for i = 1, #ids, 2 do
-    local was = redis.call('HMGET', P .. ':job:' .. ids[i],
-      'stage', 'lane', 'payload', 'sent', 'started', 'sends', 'worker')
-    if was[1] then
-      local alive = was[7] and redis.call('EXISTS', P .. ':worker:' .. was[7]) or 0
-      found[#found + 1] = {ids[i], ids[i + 1], was[1], was[2], was[3], was[4], was[5] or '0', was[6], alive, tostring(now)}
-    else
-      redis.call('ZREM', due, ids[i])
-    end
-  end
-  return found
+  return rows(due, now, ARGV[4])
+end
+
+if op == 'lost' then
+  -- lane, resend_after_ms, 1 when the lane's queue is empty, limit
+  local bound = now - ARGV[5]
+  if ARGV[6] ~= '1' then bound = math.min(bound, (redis.call('GET', P .. ':started:' .. ARGV[4]) or 0) - ARGV[5]) end
+  return rows(waiting(ARGV[4]), bound, ARGV[7])
 end
 
 if op == 'resend' then
-  -- due as seen, resend_after_ms
-  local seen = redis.call('ZSCORE', due, id)
-  if not seen or tonumber(seen) ~= tonumber(ARGV[4]) then return 0 end
+  -- stage and score as seen, token
+  local said = said_before(ARGV[6])
+  if said then return tonumber(said) end
+  local was = redis.call('HMGET', job, 'stage', 'lane')
+  if was[1] ~= ARGV[4] then return 0 end
+  local score = redis.call('ZSCORE', was[1] == 'sent' and waiting(was[2]) or due, id)
+  if not score or tonumber(score) ~= tonumber(ARGV[5]) then return 0 end
+  take(was[2])
+  redis.call('ZADD', waiting(was[2]), now, id)
   redis.call('HSET', job, 'stage', 'sent', 'sent', now)
   redis.call('HINCRBY', job, 'sends', 1)
-  redis.call('ZADD', due, now + ARGV[5], id)
+  return answered(ARGV[6], 1)
+end
+
+if op == 'retract' then
+  -- again_ms: the message could not be sent after all
+  local was = redis.call('HMGET', job, 'stage', 'lane')
+  if was[1] ~= 'sent' then return 0 end
+  take(was[2])
+  redis.call('ZADD', due, now + ARGV[4], id)
+  redis.call('HSET', job, 'stage', 'deferred')
   return 1
 end
 
 if op == 'postpone' then
-  -- due as seen, look_again_ms
-  local seen = redis.call('ZSCORE', due, id)
-  if seen and tonumber(seen) == tonumber(ARGV[4]) then redis.call('ZADD', due, now + ARGV[5], id) end
+  -- score as seen, look_again_ms
+  local score = redis.call('ZSCORE', due, id)
+  if score and tonumber(score) == tonumber(ARGV[4]) then redis.call('ZADD', due, 'XX', now + ARGV[5], id) end
   return 1
 end
 
 if op == 'revive' then
-  -- payload, lane
+  -- payload, lane, token
+  local said = said_before(ARGV[6])
+  if said then return tonumber(said) end
   if redis.call('HDEL', dead, id) == 0 then return 0 end
   redis.call('ZREM', order, id)
   redis.call('HSET', job, 'payload', ARGV[4], 'lane', ARGV[5], 'stage', 'deferred', 'sent', now, 'sends', 0)
   redis.call('ZADD', due, now, id)
+  return answered(ARGV[6], 1)
+end
+
+if op == 'beat' then
+  -- heartbeat, lifetime_ms; `id` is the worker's
+  redis.call('DEL', P .. ':worker:' .. id)
+  redis.call('SET', P .. ':worker:' .. id, ARGV[4], 'PX', ARGV[5])
+  redis.call('SADD', P .. ':workers', id)
+  return 1
+end
+
+if op == 'trim' then
+  -- keep_results_ms, keep_entries
+  trim(ARGV[4], ARGV[5])
   return 1
 end
 

@@ -10,8 +10,7 @@ import redis
 
 from kith import wire
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.errors import Overloaded
-from kith.jobs import Decision, EmbedJob, Kind, Lane
+from kith.jobs import LANES, Decision, EmbedJob, Kind, Lane
 from kith.ledger import Accepted, DeadLetter, JobState, OpenJob, Published, Stage, Start, WorkerBeat
 from kith.settings import Settings
 
@@ -24,43 +23,34 @@ class RedisLedger:
         self._redis: Any = client
         self._prefix = settings.redis.prefix
         self._jobs = settings.jobs
-        self._beat_lifetime_s = settings.worker.beat_lifetime_s
-        self._keep_results_ms = settings.results.keep_s * 1000
+        self._resend_ms = round(settings.jobs.resend_after_s * 1000)
+        self._beat_ms = round(settings.worker.beat_lifetime_s * 1000)
+        self._keep = (settings.results.keep_s * 1000, settings.results.keep_entries)
         self._script = client.register_script(_source())
 
-    def _run(self, operation: str, job_id: str = "", *args: str | int | float) -> object:
+    def _run(self, operation: str, job_id: str = "", *args: str | int | float) -> Any:
         with mapped_redis_errors(f"ledger {operation}"):
             answer = self._script(args=[self._prefix, operation, job_id, *args])
         return answer.decode() if isinstance(answer, bytes) else answer
 
     def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
-        resend_ms, most = round(self._jobs.resend_after_s * 1000), self._jobs.max_open
         with mapped_redis_errors("ledger accept"):
             calls = self._redis.pipeline(transaction=False)
             for job in jobs:
-                arguments = (self._prefix, "accept", job.job_id, wire.to_json(job), job.lane, resend_ms, most)
-                self._script(args=arguments, client=calls)
-            answers = [answer.decode() for answer in calls.execute()]
-        if "full" in answers:
-            taken = answers.index("full")
-            raise Overloaded(
-                f"{most} jobs are open (jobs.max_open); {taken} of these {len(jobs)} were accepted, "
-                "send the others again when some are decided"
-            )
-        return [Accepted(answer) for answer in answers]
+                asked = (wire.to_json(job), job.lane, self._jobs.max_open, uuid.uuid4().hex, *LANES)
+                self._script(args=(self._prefix, "accept", job.job_id, *asked), client=calls)
+            return [Accepted(answer.decode()) for answer in calls.execute()]
 
-    def start(self, job_id: str, worker_id: str) -> Start:
+    def start(self, job_id: str, worker_id: str, delivery: str) -> Start:
         # Looked at again when the worker's silence would show, not at the job's timeout.
-        look_again = round(min(self._beat_lifetime_s, self._jobs.resend_after_s) * 1000)
-        token = uuid.uuid4().hex
-        return Start(str(self._run("start", job_id, worker_id, look_again, self._jobs.max_deliveries, token)))
+        look_again_ms = min(self._beat_ms, self._resend_ms)
+        return Start(self._run("start", job_id, worker_id, look_again_ms, self._jobs.max_deliveries, delivery))
 
     def save(self, job_id: str, decisions: Sequence[Decision]) -> bool:
-        resend_ms = round(self._jobs.resend_after_s * 1000)
         # An enrolment has happened whenever its record appears; only an answer about who stands there can go stale.
         deadlines = {each.expires_ms for each in decisions if each.kind is not Kind.ENROL} - {None}
         deadline = min(map(str, deadlines), default="")
-        return self._run("save", job_id, resend_ms, deadline, *map(wire.to_json, decisions)) == 1
+        return bool(self._run("save", job_id, self._resend_ms, deadline, *map(wire.to_json, decisions)))
 
     def saved(self, job_id: str) -> list[Decision]:
         with mapped_redis_errors("ledger saved"):
@@ -70,32 +60,40 @@ class RedisLedger:
 
     def publish(self, job_id: str, instead: Sequence[Decision] = ()) -> Published:
         records = map(wire.to_json, instead)
-        answer = self._run("publish", job_id, self._jobs.remember_done_s, self._keep_results_ms, *records)
-        return {1: Published.NOW, 0: Published.BEFORE, -1: Published.LATE}[int(str(answer))]
+        answer = self._run("publish", job_id, self._jobs.remember_done_s, *self._keep, *records)
+        return {1: Published.NOW, 0: Published.BEFORE, -1: Published.LATE}[answer]
 
-    def defer(self, job_id: str, reason: str) -> float | None:
-        first, longest = (round(s * 1000) for s in (self._jobs.retry_backoff_s, self._jobs.retry_backoff_max_s))
-        wait_ms = self._run("defer", job_id, reason, first, longest, self._jobs.max_retries)
-        assert isinstance(wait_ms, int)
+    def trim_results(self) -> None:
+        self._run("trim", "", *self._keep)
+
+    def defer(self, job_id: str, reason: str, delivery: str) -> float | None:
+        first_ms, longest_ms = (round(s * 1000) for s in (self._jobs.retry_backoff_s, self._jobs.retry_backoff_max_s))
+        token = f"{delivery} deferred"
+        wait_ms: int = self._run("defer", job_id, reason, first_ms, longest_ms, self._jobs.max_retries, token)
         return None if wait_ms < 0 else wait_ms / 1000
 
     def bury(self, letter: DeadLetter) -> bool:
-        return self._run("bury", letter.dead_id, wire.to_json(letter)) == 1
+        return bool(self._run("bury", letter.dead_id, wire.to_json(letter)))
+
+    def payload(self, job_id: str) -> str | None:
+        with mapped_redis_errors("ledger payload"):
+            found = self._redis.hget(self._key("job", job_id), "payload")
+        return None if found is None else found.decode()
 
     def overdue(self, limit: int) -> list[OpenJob]:
-        rows = self._run("overdue", "", limit)
-        assert isinstance(rows, list)
-        return [_open_job([cell.decode() if isinstance(cell, bytes) else str(cell) for cell in row]) for row in rows]
+        return _open_jobs(self._run("overdue", "", limit))
+
+    def lost(self, lane: Lane, *, lane_is_empty: bool, limit: int) -> list[OpenJob]:
+        return _open_jobs(self._run("lost", "", lane, self._resend_ms, int(lane_is_empty), limit))
 
     def resend(self, job: OpenJob) -> bool:
-        return self._run("resend", job.job_id, job.due_ms, round(self._jobs.resend_after_s * 1000)) == 1
+        return bool(self._run("resend", job.job_id, job.stage, job.score_ms, uuid.uuid4().hex))
+
+    def retract(self, job: OpenJob) -> None:
+        self._run("retract", job.job_id, round(self._jobs.retry_backoff_s * 1000))
 
     def postpone(self, job: OpenJob) -> None:
-        self._run("postpone", job.job_id, job.due_ms, round(self._jobs.resend_after_s * 1000))
-
-    def newest_started_ms(self, lane: Lane) -> int:
-        with mapped_redis_errors("ledger"):
-            return int(self._redis.get(self._key("started", lane)) or 0)
+        self._run("postpone", job.job_id, job.score_ms, min(self._beat_ms, self._resend_ms))
 
     def state(self, job_id: str) -> JobState:
         with mapped_redis_errors("ledger state"):
@@ -114,14 +112,14 @@ class RedisLedger:
 
     def open_count(self) -> int:
         with mapped_redis_errors("ledger"):
-            return int(self._redis.zcard(self._key("due")))
+            counts = self._redis.pipeline(transaction=True)
+            counts.zcard(self._key("due"))
+            for lane in LANES:
+                counts.zcard(self._key("waiting", lane))
+            return int(sum(counts.execute()))
 
     def beat(self, beat: WorkerBeat) -> None:
-        with mapped_redis_errors("heartbeat"):
-            writes = self._redis.pipeline(transaction=True)
-            writes.set(self._key("worker", beat.worker_id), wire.to_json(beat), px=round(self._beat_lifetime_s * 1000))
-            writes.sadd(self._key("workers"), beat.worker_id)
-            writes.execute()
+        self._run("beat", beat.worker_id, wire.to_json(beat), self._beat_ms)
 
     def sign_off(self, worker_id: str) -> None:
         with mapped_redis_errors("heartbeat"):
@@ -159,7 +157,7 @@ class RedisLedger:
 
     def revive(self, dead_id: str) -> bool:
         letter = self.dead_letter(dead_id)
-        return letter is not None and self._run("revive", dead_id, letter.payload, letter.lane) == 1
+        return letter is not None and bool(self._run("revive", dead_id, letter.payload, letter.lane, uuid.uuid4().hex))
 
     def drop(self, dead_id: str) -> bool:
         with mapped_redis_errors("dead letters"):
@@ -172,20 +170,26 @@ class RedisLedger:
         return ":".join((self._prefix, *parts))
 
 
-def _open_job(row: list[str]) -> OpenJob:
-    job_id, due, stage, lane, payload, sent, started, sends, alive, now = row
-    return OpenJob(
-        job_id=job_id,
-        stage=Stage(stage),
-        lane=Lane(lane),
-        payload=payload,
-        due_ms=int(float(due)),
-        sent_ms=int(float(sent)),
-        started_ms=int(float(started)),
-        sends=int(sends),
-        worker_alive=alive == "1",
-        now_ms=int(float(now)),
-    )
+def _open_jobs(rows: list[list[bytes | int | None]]) -> list[OpenJob]:
+    jobs = []
+    for row in rows:
+        cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in row]
+        job_id, score, stage, lane, payload, sent, started, sends, alive, now = map(str, cells)
+        jobs.append(
+            OpenJob(
+                job_id=job_id,
+                stage=Stage(stage),
+                lane=Lane(lane),
+                payload=payload,
+                score_ms=int(float(score)),
+                sent_ms=int(float(sent)),
+                started_ms=int(float(started)),
+                sends=int(sends),
+                worker_alive=alive == "1",
+                now_ms=int(float(now)),
+            )
+        )
+    return jobs
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """The results stream in Redis (`P:results`, written by ledger.lua in the step that strikes a job off)."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,9 +9,12 @@ import redis
 
 from kith import wire
 from kith.backends.redis_errors import mapped_redis_errors
+from kith.errors import JobRejected
 from kith.jobs import Decision
 from kith.results import FROM_START, Entry
 from kith.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class RedisResults:
@@ -88,7 +92,14 @@ def _of_stream(answer: Any) -> list[Any]:
 
 
 def _entries(rows: list[Any]) -> list[Entry]:
-    return [_entry(entry_id.decode(), fields[b"decision"]) for entry_id, fields in rows]
+    entries = []
+    for entry_id, fields in rows:
+        try:
+            entries.append(_entry(entry_id.decode(), fields[b"decision"]))
+        except JobRejected as unreadable:
+            # Written by a newer version: a reader that stopped here would never see what comes after it.
+            _log.error("entry %s of the results is skipped: %s", entry_id.decode(), unreadable)
+    return entries
 
 
 def _entry(entry_id: str, text: bytes) -> Entry:
