@@ -156,7 +156,7 @@ def _upkeep(options: _Options) -> int:
         signal.signal(number, lambda *_: stop.set())
     heartbeat = Heartbeat(ledger, options.worker_id, "upkeep", settings.worker.heartbeat_s, lambda beat: beat).start()
     try:
-        Upkeep(sweeper, RedisGalleryStore(state, settings.redis.prefix), settings).run(stop)
+        Upkeep(sweeper, ledger, RedisGalleryStore(state, settings.redis.prefix), settings).run(stop)
     finally:
         heartbeat.stop()
     return 0
