@@ -69,8 +69,9 @@ class Follower:
 
     def sequences(self) -> dict[str, int]:
         """The sequence number of each gallery's view."""
-        with self._news:
-            return {name: each.replica.view.sequence for name, each in self._galleries.items() if each.replica}
+        # A copy, made in one step: other threads add and drop galleries.
+        followed = dict(self._galleries)
+        return {name: each.replica.view.sequence for name, each in followed.items() if each.replica}
 
     def lag(self) -> dict[str, int]:
         """How many changes each gallery's view was behind when last compared, at most about a second ago."""

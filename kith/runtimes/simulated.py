@@ -7,6 +7,7 @@ tells pictures apart, not people.
 import time
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,9 +41,9 @@ class SimulatedEmbedder:
 
     def pack(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Crops to (n, features) float32."""
-        pixels = stack(crops, self._size).astype(np.float32)
-        squares = pixels.reshape(len(crops), self._side, _SQUARE_PX, self._side, _SQUARE_PX, 3).mean(axis=(2, 4))
-        flat = squares.reshape(len(crops), -1)
+        size = (self._side, self._side)
+        squares = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in stack(crops, self._size)]
+        flat = np.stack(squares).reshape(len(crops), -1).astype(np.float32)
         flat -= flat.mean(axis=1, keepdims=True)
         # + 1: an evenly grey crop has no contrast to divide by, and still gets a vector from the constant below.
         flat /= flat.std(axis=1, keepdims=True) + 1
@@ -50,7 +51,8 @@ class SimulatedEmbedder:
 
     def forward(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, features) to (n, dimension), not normalised."""
-        time.sleep(self._seconds)
+        if self._seconds:
+            time.sleep(self._seconds)
         out: NDArray[np.float32] = batch @ self._projection
         return out
 

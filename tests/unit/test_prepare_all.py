@@ -4,15 +4,19 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.inputs import made_up_crops
+from kith import images
 from kith.checkpoints import simulated_pack
 from kith.errors import StoreUnavailable
 from kith.imagestore import content_key
 from kith.jobs import Content, EmbedJob, ImageRef, Kind, Lane
 from kith.preparation import Preparer
-from kith.settings import Settings, Worker
+from kith.settings import Limits, Settings, Worker
 
 PICTURES = {content_key(data): data for data in made_up_crops(16)}
 
@@ -74,3 +78,23 @@ def test_when_the_store_goes_away_the_rest_of_the_job_is_left_alone(tmp_path: Pa
         preparer(store, tmp_path, 1).prepare_all(job(16), pool)
 
     assert store.asked == list(PICTURES)[:4]
+
+
+def test_a_library_that_trips_over_one_picture_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = list(PICTURES)[2]
+    sound = images.decode
+
+    def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
+        if data == PICTURES[bad]:
+            raise cv2.error("(-215:Assertion failed) deep inside")
+        return sound(data, limits)
+
+    monkeypatch.setattr(images, "decode", decode)
+    with ThreadPoolExecutor(2) as pool:
+        prepared = preparer(Store(), tmp_path, 2).prepare_all(job(5), pool)
+
+    assert [each.rejected is None for each in prepared] == [True, True, False, True, True]
+    assert "deep inside" in str(prepared[2].rejected)
+    assert bad in caplog.text
