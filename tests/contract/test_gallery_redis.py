@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -172,6 +173,9 @@ class TestSnapshotsUnderWrites:
         writer = threading.Thread(target=write)
         writer.start()
         try:
+            # On a busy machine the writer's first change may come long after its thread's start.
+            while len(prints) < 2 and writer.is_alive():
+                time.sleep(0.001)
             taken = [written.snapshot("door") for _ in range(12)]
         finally:
             stop.set()
