@@ -16,10 +16,13 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from celery import Celery, Task
+from celery.utils.nodenames import gethostname, nodename
+from celery.worker.consumer import Consumer
 
 from kith.backends.queue_celery import make_app, queue_name
 from kith.jobs import EMBED_TASK, PUBLISH_TASK
 from kith.settings import Settings, load
+from workers.pool import UrgentFirstPool
 
 
 def register(app: Celery, name: str, handle: Callable[[str], None]) -> Task:
@@ -40,22 +43,33 @@ def run(app: Celery, settings: Settings, *, queues: Sequence[str], concurrency: 
     Threads, because forking after CUDA is initialised breaks it and the model thread is shared by all tasks; gossip and
     mingle are off because workers need nothing from each other.
     """
-    arguments = [
-        "worker",
-        "--pool=threads",
-        f"--concurrency={concurrency}",
-        f"--queues={','.join(queue_name(settings, queue) for queue in queues)}",
-        f"--hostname={node}@%h",
-        "--without-gossip",
-        "--without-mingle",
-        "--loglevel=WARNING",
-        *(["--task-events"] if settings.broker.events else []),
-    ]
-    try:
-        app.worker_main(arguments)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    worker = app.Worker(
+        pool_cls=UrgentFirstPool,
+        consumer_cls=_Consumer,
+        concurrency=concurrency,
+        # Over Redis a worker asks its queues in this order, and takes from the next only what the one before lacks.
+        queues=sorted((queue_name(settings, queue) for queue in queues), key=list(app.amqp.queues).index),
+        hostname=nodename(node, gethostname()),
+        without_gossip=True,
+        without_mingle=True,
+        loglevel="WARNING",
+        quiet=True,
+        task_events=settings.broker.events,
+    )
+    # Returns after the first SIGTERM or SIGINT, when the tasks that run have ended; those that wait go back.
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer, but for what it sets up for tasks with a delay wherever a queue is a quorum queue: 28 queues
+    and as many exchanges on the broker, and a warning for each queue of ours at every start. Nothing of Kith sends with
+    a delay: what is to be tried later waits in the ledger."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        default_steps = tuple(
+            step for step in Consumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")
+        )
 
 
 @cache

@@ -15,7 +15,7 @@ import kombu.transport.redis
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from kith.errors import BrokerUnavailable
@@ -45,16 +45,16 @@ def make_app(settings: Settings) -> Celery:
         task_ignore_result=True,
         accept_content=["json"],
         task_serializer="json",
-        task_queues=[
-            Queue(queue_name(settings, name), durable=True)  # type: ignore[no-untyped-call]
-            for name in (*LANES, PUBLISH_QUEUE)
-        ],
+        task_queues=_queues(settings),
         task_create_missing_queues=False,
         task_acks_late=True,
         # A failure the task itself did not handle: acknowledged, the sweeper sends the job again after its time.
         task_acks_on_failure_or_timeout=True,
         task_reject_on_worker_lost=True,
-        worker_prefetch_multiplier=1,
+        # Messages a worker may hold for each of its threads. Over RabbitMQ, of each lane: one that runs and one that
+        # waits, or the thread that ends the last live job it was given would begin a bulk job before the next live one
+        # is there. Over Redis, of all lanes together; what waits there is taken in order of urgency, so none waits here.
+        worker_prefetch_multiplier=2 if _is_amqp(settings) else 1,
         worker_send_task_events=settings.broker.events,
         task_send_sent_event=settings.broker.events,
         worker_hijack_root_logger=False,
@@ -65,8 +65,27 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
+def _queues(settings: Settings) -> list[Queue]:
+    """Most urgent first: workers rank what they hold by this order."""
+    # Each queue has its own key. Without one Celery binds them all to the key of its default queue, and one message
+    # sent there by mistake would be in every lane.
+    exchange = Exchange(settings.redis.prefix, type="direct", durable=True)  # type: ignore[no-untyped-call]
+    # Quorum queues, because Celery then has RabbitMQ count each lane's unfinished messages apart: a worker whose hands
+    # are full of bulk jobs is given a live one all the same. Classic queues it serves in turn, out of one allowance.
+    arguments = {"x-queue-type": "quorum"} if _is_amqp(settings) else None
+    names = [queue_name(settings, name) for name in (*LANES, PUBLISH_QUEUE)]
+    return [
+        Queue(name, exchange, routing_key=name, durable=True, queue_arguments=arguments)  # type: ignore[no-untyped-call]
+        for name in names
+    ]
+
+
+def _is_amqp(settings: Settings) -> bool:
+    return settings.broker_url.startswith(("amqp", "pyamqp"))
+
+
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    if settings.broker_url.startswith(("amqp", "pyamqp")):
+    if _is_amqp(settings):
         return {"confirm_publish": True, "max_retries": 1, "interval_start": 0.1, "interval_max": 0.4}
     return {
         # Long enough for the slowest job, short enough for a restarted broker's reserved messages to come back.
@@ -137,10 +156,9 @@ class CeleryQueue:
 
     def depth(self, queue: str) -> int:
         with self._mapped(), self._app.connection_for_write() as connection, connection.channel() as channel:
-            declared = channel.queue_declare(
-                queue=queue_name(self._settings, queue), passive=False, durable=True, auto_delete=False
-            )
-            return int(declared.message_count)
+            # Declared, not just looked up: before the first job of an installation its queue is not there yet.
+            declared = self._app.amqp.queues[queue_name(self._settings, queue)].bind(channel)
+            return int(declared.queue_declare().message_count)
 
     def _send(self, task: str, messages: Sequence[tuple[str, str]]) -> None:
         for wait_s in (*_RETRY_S, None):
