@@ -11,8 +11,8 @@ This is a composition root: it opens the same backends as the workers, from the 
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,17 +23,19 @@ from kith.backends.ledger_redis import RedisLedger
 from kith.backends.queue_celery import CeleryQueue, make_app
 from kith.backends.results_redis import RedisResults
 from kith.errors import BrokerUnavailable, JobDead, KithError, NoAnswerYet
+from kith.folder import label_of
+from kith.forgetting import forget
 from kith.gallery import Forgotten, GalleryInfo, GalleryStore
 from kith.imagestore import ImageStore
 from kith.intake import Intake, JobQueue, Receipt
-from kith.jobs import LANES, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
+from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
 from kith.ledger import Ledger, WorkerBeat
 from kith.names import subject_name
 from kith.results import Results
 from kith.settings import Settings, load
 
-#: An image as callers have it.
-Picture = bytes | Path
+#: An image as callers have it; an ImageRef is one that `Client.put` has stored already.
+Picture = bytes | Path | ImageRef
 
 #: Pauses between looks at a job that is being waited for: a warm worker answers within the first few.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.005, 0.1
@@ -97,40 +99,59 @@ class Client:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
+    def put(self, picture: Picture, *, subject: str | None = None) -> ImageRef:
+        """Store one image, a file under its path as the label.
+
+        Raises OSError for a file that cannot be read, EmptyImage, ImageTooLarge, StoreUnavailable, StoreDenied.
+        """
+        if isinstance(picture, ImageRef):
+            return replace(picture, subject=subject)
+        if isinstance(picture, Path):
+            return self.intake.put(picture.read_bytes(), subject=subject, label=label_of(str(picture)))
+        return self.intake.put(picture, subject=subject)
+
     def enrol(
-        self, subject: str, pictures: Sequence[Picture], *, gallery: str | None = None, timeout_s: float = 30.0
+        self,
+        subject: str,
+        pictures: Iterable[Picture],
+        *,
+        gallery: str | None = None,
+        content: Content = Content.PHOTO,
+        timeout_s: float = 30.0,
     ) -> list[Decision]:
-        """Register `pictures` (1..64) of `subject`, wait for the templates. One decision per picture: `enrolled`, or
+        """Register `pictures` of `subject`, wait for the templates. One decision per picture, in order: `enrolled`, or
         why not.
 
-        Raises InvalidName, JobDead (its reason names the cause), NoAnswerYet, StoreUnavailable, StateUnavailable.
+        More than 64 become several jobs, all sent before the first is waited for; timeout_s is for each. Raises
+        InvalidName, JobDead (its reason names the cause), NoAnswerYet, StoreUnavailable, StateUnavailable.
         """
-        images = [self._put(picture, subject_name(subject)) for picture in pictures]
-        return self.ask(self.intake.job(Kind.ENROL, images, gallery=gallery), timeout_s)
+        return self._decide(Kind.ENROL, pictures, subject_name(subject), gallery, content, timeout_s)
 
     def identify(
         self,
-        pictures: Sequence[Picture],
+        pictures: Iterable[Picture],
         *,
         gallery: str | None = None,
         min_sequence: int = 0,
         content: Content = Content.PHOTO,
         timeout_s: float = 30.0,
     ) -> list[Decision]:
-        """Who is on each of `pictures` (1..64)? Raises as `enrol`; UnknownGallery before anything is sent."""
-        self._require(gallery)
-        images = [self._put(picture) for picture in pictures]
-        job = self.intake.job(Kind.IDENTIFY, images, gallery=gallery, min_sequence=min_sequence, content=content)
-        return self.ask(job, timeout_s)
+        """Who is on each of `pictures`? Raises as `enrol`; UnknownGallery before anything is stored."""
+        self.galleries.info(self._name(gallery))
+        return self._decide(Kind.IDENTIFY, pictures, None, gallery, content, timeout_s, min_sequence)
 
     def verify(
-        self, subject: str, pictures: Sequence[Picture], *, gallery: str | None = None, timeout_s: float = 30.0
+        self,
+        subject: str,
+        pictures: Iterable[Picture],
+        *,
+        gallery: str | None = None,
+        content: Content = Content.PHOTO,
+        timeout_s: float = 30.0,
     ) -> list[Decision]:
         """Is it `subject` on each of `pictures`? Raises as `identify`, and UnknownSubject."""
-        self._require(gallery)
-        self.galleries.show(gallery or self.settings.gallery.default, subject)
-        images = [self._put(picture, subject_name(subject)) for picture in pictures]
-        return self.ask(self.intake.job(Kind.VERIFY, images, gallery=gallery), timeout_s)
+        self.galleries.show(self._name(gallery), subject)
+        return self._decide(Kind.VERIFY, pictures, subject_name(subject), gallery, content, timeout_s)
 
     def submit(self, job: EmbedJob) -> Receipt:
         """Hand in a job made by `self.intake.job` and return at once; its decisions come by `results` or `wait`."""
@@ -160,16 +181,8 @@ class Client:
             pause_s = min(1.5 * pause_s, _LAST_PAUSE_S)
 
     def forget(self, subject: str, *, gallery: str | None = None) -> Forgotten:
-        """Remove a subject: its vectors from the gallery and its log, its pictures from the store.
-
-        A picture that another subject of any gallery was enrolled from stays. Raises UnknownGallery, UnknownSubject.
-        """
-        forgotten = self.galleries.forget(gallery or self.settings.gallery.default, subject)
-        still_used = self._images_of_others(forgotten.images)
-        for key in forgotten.images:
-            if key not in still_used:
-                self.store.delete(key)
-        return forgotten
+        """Remove a subject, see kith.forgetting. Interrupted, the same call again completes it."""
+        return forget(self.galleries, self.store, self._name(gallery), subject)
 
     def status(self) -> Status:
         """Queues, workers, galleries. Raises StateUnavailable; a broker that is away shows as None."""
@@ -182,23 +195,32 @@ class Client:
             galleries=tuple(self.galleries.galleries()),
         )
 
-    def _put(self, picture: Picture, subject: str | None = None) -> ImageRef:
-        if isinstance(picture, Path):
-            return self.intake.put(picture.read_bytes(), subject=subject, label=str(picture)[-1024:])
-        return self.intake.put(picture, subject=subject)
+    def _name(self, gallery: str | None) -> str:
+        return gallery or self.settings.gallery.default
 
-    def _require(self, gallery: str | None) -> None:
-        self.galleries.info(gallery or self.settings.gallery.default)
-
-    def _images_of_others(self, images: Sequence[str]) -> set[str]:
-        wanted = set(images)
-        return {
-            template.image
-            for gallery in self.galleries.galleries()
-            for subject in self.galleries.subjects(gallery.name)
-            for template in self.galleries.show(gallery.name, subject.name).templates
-            if template.image in wanted
-        }
+    def _decide(
+        self,
+        kind: Kind,
+        pictures: Iterable[Picture],
+        subject: str | None,
+        gallery: str | None,
+        content: Content,
+        timeout_s: float,
+        min_sequence: int = 0,
+    ) -> list[Decision]:
+        images = [self.put(picture, subject=subject) for picture in pictures]
+        jobs = [
+            self.intake.job(
+                kind,
+                images[start : start + MAX_IMAGES_PER_JOB],
+                gallery=gallery,
+                content=content,
+                min_sequence=min_sequence,
+            )
+            for start in range(0, len(images), MAX_IMAGES_PER_JOB)
+        ]
+        receipts = self.intake.submit_many(jobs)
+        return [decision for receipt in receipts for decision in self.wait(receipt.job_id, timeout_s)]
 
     def _depth(self, queue: str) -> int | None:
         try:

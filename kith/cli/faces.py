@@ -1,6 +1,6 @@
 """kith enrol, identify, verify: a few images now, and an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,13 +9,12 @@ import typer
 
 from kith import wire
 from kith.cli.exits import Exit
-from kith.cli.terminal import Aligned, Gallery, Json, answer, answer_json, client_for, say
+from kith.cli.terminal import Aligned, Gallery, Json, answer, answer_json, client_for, content_of, say
 from kith.cli.wording import line_of
 from kith.client import Client
 from kith.errors import Rejected
 from kith.folder import label_of
-from kith.jobs import MAX_IMAGES_PER_JOB, Content, Decision, ImageRef, Kind, Outcome
-from kith.names import subject_name
+from kith.jobs import Decision, ImageRef, Outcome
 
 app = typer.Typer()
 
@@ -33,16 +32,77 @@ class _Refused:
     reason: str
 
 
-@app.command(rich_help_panel=_PANEL)
-def enrol(
-    context: typer.Context,
-    subject: _Subject,
-    images: _Images,
-    gallery: Gallery = None,
-    aligned: Aligned = False,
-    timeout: _Timeout = 30.0,
-    as_json: Json = False,
+_Outcome = Decision | _Refused
+
+
+class _Files:
+    """Image files on their way to the store, stored as they are asked for. One that cannot be read or sent is refused
+    alone, the others go on."""
+
+    def __init__(self, client: Client, images: Sequence[Path]) -> None:
+        self._client = client
+        self._images = images
+        self._refused: dict[int, _Refused] = {}
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        for number, image in enumerate(self._images):
+            try:
+                stored = self._client.put(image)
+            except OSError as fault:
+                self._refused[number] = _Refused(label_of(str(image)), f"unreadable: {fault.strerror or fault}")
+            except Rejected as refusal:
+                self._refused[number] = _Refused(label_of(str(image)), refusal.reason)
+            else:
+                yield stored
+
+    def with_refused(self, decisions: Sequence[Decision]) -> list[_Outcome]:
+        """What became of each file, in their order; `decisions` are about those that were yielded."""
+        decided = iter(decisions)
+        return [self._refused.get(number) or next(decided) for number in range(len(self._images))]
+
+
+def _about_somebody(
+    name: str,
+    explained: str,
+    ask: Callable[..., list[Decision]],
+    end: Callable[[Sequence[_Outcome]], None],
 ) -> None:
+    """The command `name`: SUBJECT and image files go to `ask`, a verb of Client; `end` turns outcomes into a status."""
+
+    @app.command(name, help=explained, rich_help_panel=_PANEL)
+    def command(
+        context: typer.Context,
+        subject: _Subject,
+        images: _Images,
+        gallery: Gallery = None,
+        aligned: Aligned = False,
+        timeout: _Timeout = 30.0,
+        as_json: Json = False,
+    ) -> None:
+        with client_for(context) as client:
+            files = _Files(client, images)
+            decisions = ask(client, subject, files, gallery=gallery, content=content_of(aligned), timeout_s=timeout)
+        outcomes = files.with_refused(decisions)
+        _show(outcomes, as_json)
+        end(outcomes)
+
+
+def _end_of_enrolment(outcomes: Sequence[_Outcome]) -> None:
+    if any(isinstance(each, _Refused) or each.outcome is not Outcome.ENROLLED for each in outcomes):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _end_of_question(outcomes: Sequence[_Outcome]) -> None:
+    found = {Outcome.REJECTED if isinstance(each, _Refused) else each.outcome for each in outcomes}
+    # An image nobody could judge is no answer to "is it nobody?": it comes first.
+    if found - {Outcome.MATCH, Outcome.UNKNOWN}:
+        raise typer.Exit(Exit.FAILED)
+    if Outcome.UNKNOWN in found:
+        raise typer.Exit(Exit.NOBODY)
+
+
+_about_somebody(
+    "enrol",
     """Remember a person from one or more images; the gallery is created when it is not there.
 
     \b
@@ -50,13 +110,10 @@ def enrol(
     kith enrol --gallery staff "Grace Hopper" grace/*.jpg
 
     Later decisions know the person at once: nothing is trained, nothing restarts.
-    """
-    subject = subject_name(subject)
-    with client_for(context) as client:
-        outcomes = _ask(client, Kind.ENROL, images, subject, gallery, aligned, timeout)
-    _show(outcomes, as_json)
-    if any(isinstance(each, _Refused) or each.outcome is not Outcome.ENROLLED for each in outcomes):
-        raise typer.Exit(Exit.FAILED)
+    """,
+    Client.enrol,
+    _end_of_enrolment,
+)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -78,73 +135,28 @@ def identify(
     kith identify --json door/*.jpg | jq -r 'select(.outcome=="match") | .face.subject'
     """
     with client_for(context) as client:
-        client.galleries.info(gallery or client.settings.gallery.default)
-        outcomes = _ask(client, Kind.IDENTIFY, images, None, gallery, aligned, timeout, min_sequence)
+        files = _Files(client, images)
+        decisions = client.identify(
+            files, gallery=gallery, min_sequence=min_sequence, content=content_of(aligned), timeout_s=timeout
+        )
+    outcomes = files.with_refused(decisions)
     _show(outcomes, as_json)
-    _exit_as_answered(outcomes)
+    _end_of_question(outcomes)
 
 
-@app.command(rich_help_panel=_PANEL)
-def verify(
-    context: typer.Context,
-    subject: _Subject,
-    images: _Images,
-    gallery: Gallery = None,
-    aligned: Aligned = False,
-    timeout: _Timeout = 30.0,
-    as_json: Json = False,
-) -> None:
+_about_somebody(
+    "verify",
     """Say whether each image shows SUBJECT (status 3 when one does not).
 
     \b
     kith verify "Ada Lovelace" at-the-door.jpg && open-the-door
-    """
-    subject = subject_name(subject)
-    with client_for(context) as client:
-        client.galleries.show(gallery or client.settings.gallery.default, subject)
-        outcomes = _ask(client, Kind.VERIFY, images, subject, gallery, aligned, timeout)
-    _show(outcomes, as_json)
-    _exit_as_answered(outcomes)
+    """,
+    Client.verify,
+    _end_of_question,
+)
 
 
-def _ask(
-    client: Client,
-    kind: Kind,
-    images: Sequence[Path],
-    subject: str | None,
-    gallery: str | None,
-    aligned: bool,
-    timeout_s: float,
-    min_sequence: int = 0,
-) -> list[Decision | _Refused]:
-    """Decisions in the order of `images`. A file that cannot be read or sent is refused alone, the others go on."""
-    answers: dict[int, Decision | _Refused] = {}
-    ready: list[tuple[int, ImageRef]] = []
-    for number, image in enumerate(images):
-        label = label_of(str(image))
-        try:
-            ready.append((number, client.intake.put(image.read_bytes(), subject=subject, label=label)))
-        except OSError as fault:
-            answers[number] = _Refused(label, f"unreadable: {fault.strerror or fault}")
-        except Rejected as refusal:
-            answers[number] = _Refused(label, refusal.reason)
-    content = Content.ALIGNED if aligned else Content.PHOTO
-    groups = [ready[start : start + MAX_IMAGES_PER_JOB] for start in range(0, len(ready), MAX_IMAGES_PER_JOB)]
-    jobs = [
-        client.intake.job(
-            kind, [each for _, each in group], gallery=gallery, content=content, min_sequence=min_sequence
-        )
-        for group in groups
-    ]
-    # All sent before the first is waited for.
-    receipts = client.intake.submit_many(jobs)
-    for group, receipt in zip(groups, receipts, strict=True):
-        for (number, _), decision in zip(group, client.wait(receipt.job_id, timeout_s), strict=True):
-            answers[number] = decision
-    return [answers[number] for number in range(len(images))]
-
-
-def _show(outcomes: Sequence[Decision | _Refused], as_json: bool) -> None:
+def _show(outcomes: Sequence[_Outcome], as_json: bool) -> None:
     for each in outcomes:
         if as_json:
             answer_json(_plain(each))
@@ -154,16 +166,7 @@ def _show(outcomes: Sequence[Decision | _Refused], as_json: bool) -> None:
             answer(line_of(each))
 
 
-def _plain(outcome: Decision | _Refused) -> dict[str, Any]:
+def _plain(outcome: _Outcome) -> dict[str, Any]:
     if isinstance(outcome, _Refused):
         return {"label": outcome.label, "outcome": Outcome.REJECTED.value, "reason": outcome.reason}
     return wire.to_dict(outcome)
-
-
-def _exit_as_answered(outcomes: Sequence[Decision | _Refused]) -> None:
-    found = {Outcome.REJECTED if isinstance(each, _Refused) else each.outcome for each in outcomes}
-    # An image nobody could judge is no answer to "is it nobody?": it comes first.
-    if found - {Outcome.MATCH, Outcome.UNKNOWN}:
-        raise typer.Exit(Exit.FAILED)
-    if Outcome.UNKNOWN in found:
-        raise typer.Exit(Exit.NOBODY)

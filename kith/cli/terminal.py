@@ -19,6 +19,7 @@ from rich.table import Table
 
 from kith.client import Client
 from kith.installation import check_running, settings_of
+from kith.jobs import Content
 from kith.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
@@ -48,6 +49,19 @@ def settings_for(context: typer.Context) -> Settings:
     """The settings of the installation meant, whether or not it runs."""
     given = globals_of(context)
     return settings_of(given.config, given.home)
+
+
+def content_of(aligned: bool) -> Content:
+    """What --aligned says about the images."""
+    return Content.ALIGNED if aligned else Content.PHOTO
+
+
+def folder(text: str) -> Path:
+    """An argument that names a folder, for typer. `~` counts also where no shell expands it (`--faces=~/photos`)."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise typer.BadParameter(f"{path} is not a folder")
+    return path
 
 
 @contextmanager

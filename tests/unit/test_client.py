@@ -1,0 +1,114 @@
+"""What the client sends, on doubles that keep it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kith.backends.gallery_memory import MemoryGalleryStore
+from kith.backends.images_directory import DirectoryImageStore
+from kith.client import Client
+from kith.errors import UnknownGallery
+from kith.jobs import Content, Decision, EmbedJob, Kind, Outcome
+from kith.ledger import Accepted, JobState
+from kith.results import Entry
+from kith.settings import Settings
+
+
+class Ledger:
+    """Every job is done at once."""
+
+    def __init__(self) -> None:
+        self.jobs: list[EmbedJob] = []
+
+    def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
+        self.jobs += jobs
+        return [Accepted.NEW] * len(jobs)
+
+    def state(self, job_id: str) -> JobState:
+        return JobState("done", entries=(job_id,))
+
+
+class Results:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def fetch(self, entry_ids: Sequence[str]) -> list[Entry]:
+        [job] = [job for job in self._ledger.jobs if job.job_id in entry_ids]
+        return [Entry("1-0", decided(job, index)) for index in reversed(range(len(job.images)))]
+
+
+def decided(job: EmbedJob, index: int) -> Decision:
+    return Decision(
+        decision_id=f"{job.job_id}:{index}",
+        job_id=job.job_id,
+        index=index,
+        kind=job.kind,
+        gallery=job.gallery,
+        lane=job.lane,
+        image=job.images[index].key,
+        label=job.images[index].label,
+        outcome=Outcome.UNKNOWN,
+        created_ms=1,
+        decided_ms=2,
+    )
+
+
+class Queue:
+    def send_many(self, payloads: Sequence[Any]) -> None:
+        pass
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    ledger, galleries = Ledger(), MemoryGalleryStore()
+    galleries.create("default", model_id="m", dimension=4)
+    return Client(
+        Settings(),
+        store=DirectoryImageStore(tmp_path / "store"),
+        ledger=ledger,  # type: ignore[arg-type]
+        queue=Queue(),  # type: ignore[arg-type]
+        galleries=galleries,
+        results=Results(ledger),  # type: ignore[arg-type]
+    )
+
+
+def sent(client: Client) -> list[EmbedJob]:
+    jobs: list[EmbedJob] = client.ledger.jobs  # type: ignore[attr-defined]
+    return jobs
+
+
+def test_crops_are_enrolled_and_verified_as_what_they_are(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.galleries, "show", lambda *_: None)
+    client.enrol("Ada", [b"crop"], content=Content.ALIGNED)
+    client.verify("Ada", [b"crop"], content=Content.ALIGNED)
+    client.enrol("Ada", [b"photo"])
+    assert [(job.kind, job.content, job.images[0].subject) for job in sent(client)] == [
+        (Kind.ENROL, Content.ALIGNED, "Ada"),
+        (Kind.VERIFY, Content.ALIGNED, "Ada"),
+        (Kind.ENROL, Content.PHOTO, "Ada"),
+    ]
+
+
+def test_more_pictures_than_a_job_holds_are_several_jobs_and_one_answer_in_order(client: Client) -> None:
+    pictures = [str(number).encode() for number in range(100)]
+    stored = [client.put(picture) for picture in pictures]
+    decisions = client.identify(stored)
+    assert [decision.image for decision in decisions] == [reference.key for reference in stored]
+    assert [len(job.images) for job in sent(client)] == [64, 36]
+
+
+def test_nothing_is_stored_for_a_gallery_that_is_not_there(client: Client) -> None:
+    asked: list[bytes] = []
+    with pytest.raises(UnknownGallery):
+        client.identify((asked.append(b"x") or b"x" for _ in range(1)), gallery="nowhere")
+    assert asked == []
+
+
+def test_a_file_goes_by_its_path_whatever_bytes_are_in_it(client: Client, tmp_path: Path) -> None:
+    odd = tmp_path / "caf\udce9.jpg"
+    odd.write_bytes(b"x")
+    assert client.put(odd).label == f"{tmp_path}/caf\\xe9.jpg"
