@@ -52,17 +52,35 @@ def ids(decisions: Sequence[Decision]) -> list[str]:
     return [decision.decision_id for decision in decisions]
 
 
-def test_decisions_come_job_by_job_and_those_behind_an_open_job_wait_for_it() -> None:
+def test_decisions_come_job_by_job_and_an_open_job_hides_none_behind_it() -> None:
     ledger = Ledger(
-        a=JobState("done", entries=("a:1", "a:0")), b=JobState("started"), c=JobState("done", entries=("c:0",))
+        a=JobState("done", entries=("a:1", "a:0")), b=JobState("deferred"), c=JobState("done", entries=("c:0",))
     )
     collected = answers(ledger)
-    assert ids(collected.look()) == ["a:0", "a:1"]
+    assert ids(collected.look()) == ["a:0", "a:1", "c:0"]
     assert collected.look() == []
-    assert collected.waiting == 2
+    assert collected.waiting == 1
     ledger.states["b"] = JobState("done", entries=("b:0",))
-    assert ids(collected.look()) == ["b:0", "c:0"]
+    assert ids(collected.look()) == ["b:0"]
     assert collected.waiting == 0
+
+
+def test_however_many_jobs_are_put_off_those_behind_them_are_found_in_turn() -> None:
+    ledger = Ledger(**{f"j{n}": JobState("deferred") for n in range(300)})
+    collected = answers(ledger)
+    for n in (299, 150):
+        ledger.states[f"j{n}"] = JobState("done", entries=(f"j{n}:0",))
+    found = [decision for _ in range(12) for decision in collected.look()]
+    assert sorted(ids(found)) == ["j150:0", "j299:0"]
+    assert collected.waiting == 298
+
+
+def test_the_oldest_jobs_are_asked_about_at_every_look() -> None:
+    ledger = Ledger(**{f"j{n}": JobState("sent") for n in range(5000)})
+    collected = answers(ledger)
+    for n in range(20):
+        ledger.states[f"j{n}"] = JobState("done", entries=(f"j{n}:0",))
+        assert ids(collected.look()) == [f"j{n}:0"]
 
 
 def test_dead_and_forgotten_jobs_are_told_apart_and_hold_nobody_up() -> None:
@@ -78,14 +96,19 @@ def test_dead_and_forgotten_jobs_are_told_apart_and_hold_nobody_up() -> None:
     assert collected.forgotten == ["old", "aged"]
 
 
-def test_an_interruption_skips_no_job() -> None:
-    ledger = Ledger(a=JobState("done", entries=("a:0",)))
+def test_an_interruption_skips_no_job_and_loses_no_decision() -> None:
+    ledger = Ledger(a=JobState("done", entries=("a:0",)), b=JobState("done", entries=("b:0",)))
     collected = answers(ledger)
-    ledger.away = True
+    state, asked = ledger.state, iter([False, True])
+
+    def away_at_the_second(job_id: str) -> JobState:
+        ledger.away = next(asked, False)
+        return state(job_id)
+
+    ledger.state = away_at_the_second  # type: ignore[method-assign]
     with pytest.raises(StateUnavailable):
         collected.look()
-    ledger.away = False
-    assert ids(collected.look()) == ["a:0"]
+    assert ids(collected.look()) == ["a:0", "b:0"]
 
 
 def test_one_look_takes_a_bounded_number_of_jobs() -> None:
