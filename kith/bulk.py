@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from kith import folder
+from kith.addresses import address_of
 from kith.errors import ImageTooLarge, Overloaded, Rejected, Retryable, StateUnavailable, StoreUnavailable
 from kith.folder import Image, label_of, subject_of
 from kith.intake import Intake
@@ -94,7 +95,8 @@ class Bulk:
         self._stopping = threading.Event()
         self._ended = False
         self.failures: dict[str, str] = {}
-        installation = f"{settings.redis.url.get_secret_value()}\0{settings.redis.prefix}"
+        # Without credentials: with a new password it is the same installation, and nothing is submitted twice.
+        installation = f"{address_of(settings.redis.url.get_secret_value())}\0{settings.redis.prefix}"
         self.record = Record.open(
             settings.home.expanduser(), installation, self._folder, self._gallery, kind, content, again=again
         )

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import BaseModel, SecretStr
 
+from kith.addresses import address_of
 from kith.cli.terminal import Json, answer, answer_json, settings_for
 from kith.settings import Settings
 
@@ -48,13 +49,9 @@ def _without_password(secret: str) -> str:
         return ""
     try:
         url = urlsplit(secret)
-        # A query may carry credentials too (`?password=`), so of it nothing but the database is shown.
         if url.scheme and "://" in secret:
-            host = url.netloc.rpartition("@")[2]
             user = f"{url.username or ''}:{_MASK}@" if url.password else (f"{url.username}@" if url.username else "")
-            query = "&".join(part for part in url.query.split("&") if part.startswith("db="))
-            # Put together by hand: urlunsplit drops the slashes of a URL without a host, as of a socket.
-            return f"{url.scheme}://{user}{host}{url.path}" + (f"?{query}" if query else "")
+            return address_of(secret, user)
     except ValueError:
         pass
     return _MASK

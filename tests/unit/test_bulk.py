@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from kith import bulk as bulk_module
 from kith.backends.images_directory import DirectoryImageStore
@@ -17,7 +18,7 @@ from kith.folder import label_of, scan
 from kith.intake import Intake
 from kith.jobs import EmbedJob, Kind
 from kith.ledger import Accepted
-from kith.settings import Settings
+from kith.settings import Redis, Settings
 
 
 class Killed(BaseException):
@@ -191,6 +192,16 @@ def test_gallery_and_kind_have_records_of_their_own(site: Site) -> None:
         ("staff", Kind.IDENTIFY),
         ("staff", Kind.ENROL),
     ]
+
+
+def test_a_new_password_is_no_other_installation_and_another_database_is(site: Site) -> None:
+    site.add("a.jpg")
+    for url in ("redis://:old@state/0", "redis://kith:new@state/0", "redis://state/0?password=newer"):
+        site.settings = site.settings.model_copy(update={"redis": Redis(url=SecretStr(url))})
+        record = site.run().record.path
+    assert site.ledger.labels == ["a.jpg"]
+    site.settings = site.settings.model_copy(update={"redis": Redis(url=SecretStr("redis://:old@state/1"))})
+    assert site.run().record.path != record
 
 
 def test_two_processes_do_not_submit_the_same_folder_at_once(site: Site) -> None:
