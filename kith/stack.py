@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
@@ -23,13 +22,10 @@ from kith.backends.connect import redis_client
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.errors import Misconfigured, StateUnavailable
+from kith.parts import ServerPart, WorkerPart
 from kith.settings import Settings, as_environment
+from kith.supervision import Part, Supervisor
 
-#: Exit status of a worker that cannot start as configured; starting it again would change nothing.
-_BAD_CONFIGURATION = 78
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 15.0
-#: A worker that lived this long was sound: its next death starts again at the first pause.
-_SOUND_AFTER_S = 5.0
 _STOP_TIMEOUT_S = 15.0
 
 
@@ -44,16 +40,6 @@ def local_settings(settings: Settings, home: Path | None = None) -> Settings:
             "store": settings.store.model_copy(update={"kind": "directory", "directory": home / "images"}),
         }
     )
-
-
-@dataclass
-class _Child:
-    name: str
-    command: list[str]
-    process: subprocess.Popen[bytes]
-    started_s: float
-    pause_s: float = _FIRST_PAUSE_S
-    restart_at_s: float | None = None
 
 
 class Stack:
@@ -79,10 +65,10 @@ class Stack:
         ]
         self._notify = notify
         self._valkey = EmbeddedValkey(settings.home / "valkey") if valkey else None
-        self._children: list[_Child] = []
+        self._children: list[WorkerPart] = []
         self._lock: IO[str] | None = None
         self._stopping = threading.Event()
-        self._watch = threading.Thread(target=self._restart_what_dies, name="supervisor", daemon=True)
+        self._supervisor: Supervisor | None = None
 
     def start(self, timeout_s: float = 90.0) -> Self:
         """Start everything and wait until every worker has said that it is ready.
@@ -97,19 +83,22 @@ class Stack:
                 # We hold the home's lock, so a server that runs here was left behind by a stack that was killed.
                 self._valkey.start(adopt=True)
             for name, role in self._roles:
-                self._children.append(self._spawn(name, role, root))
+                self._children.append(self._worker(name, role, root))
             self._wait_until_ready(timeout_s)
         except BaseException:
             self.stop()
             raise
-        self._watch.start()
+        # The server first: without it no worker comes up.
+        servers: list[Part] = [ServerPart(self._valkey)] if self._valkey is not None else []
+        self._supervisor = Supervisor([*servers, *self._children], self._notify)
+        self._supervisor.start()
         return self
 
     def stop(self) -> None:
         """Workers first (each finishes the jobs it holds), then Valkey, whose log is written out."""
         self._stopping.set()
-        if self._watch.is_alive():
-            self._watch.join()
+        if self._supervisor is not None:
+            self._supervisor.stop()
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
                 child.process.terminate()
@@ -166,9 +155,11 @@ class Stack:
             ) from None
         self._lock = lock
 
-    def _spawn(self, name: str, role: str, root: Path) -> _Child:
+    def _worker(self, name: str, role: str, root: Path) -> WorkerPart:
         command = [sys.executable, "-m", f"workers.{role}", "--name", name]
-        return _Child(name, command, self._popen(name, command, root), time.monotonic())
+        return WorkerPart(
+            name, lambda: self._popen(name, command, root), lambda: self._last_words(name), self._has_heartbeat
+        )
 
     def _popen(self, name: str, command: list[str], root: Path) -> subprocess.Popen[bytes]:
         # Ours only: a variable of the caller's would win over what `self.settings` leaves unset, or has changed.
@@ -206,29 +197,10 @@ class Stack:
                     )
                 time.sleep(0.05)
 
-    def _restart_what_dies(self) -> None:
-        root = _application_root()
-        while not self._stopping.wait(0.1):
-            for child in self._children:
-                code = child.process.poll()
-                if code is None:
-                    continue
-                now_s = time.monotonic()
-                if child.restart_at_s is None:
-                    self._plan_restart(child, code, now_s)
-                elif now_s >= child.restart_at_s:
-                    child.process = self._popen(child.name, child.command, root)
-                    child.started_s, child.restart_at_s = now_s, None
-
-    def _plan_restart(self, child: _Child, code: int, now_s: float) -> None:
-        if code == _BAD_CONFIGURATION:
-            child.restart_at_s = float("inf")
-            self._notify(f"{child.name} refuses its configuration and stays down: {self._last_words(child.name)}")
-            return
-        sound = now_s - child.started_s > _SOUND_AFTER_S
-        child.pause_s = _FIRST_PAUSE_S if sound else min(2 * child.pause_s, _LAST_PAUSE_S)
-        child.restart_at_s = now_s + child.pause_s
-        self._notify(f"{child.name} ended with status {code}, starting it again in {child.pause_s:.1f} s")
+    def _has_heartbeat(self, pid: int) -> bool:
+        with contextlib.suppress(StateUnavailable), redis_client(self.settings) as state:
+            return pid in {beat.pid for beat in RedisLedger(state, self.settings).workers()}
+        return False
 
     def _last_words(self, name: str) -> str:
         with self.log_of(name).open(errors="replace") as log:

@@ -103,3 +103,39 @@ def test_a_job_past_its_deadline_is_decided_expired_even_with_no_worker_up_at_th
     with Stack(settings, embed=1), Client.open(settings) as client:
         [decision] = client.wait(job.job_id, timeout_s=20)
     assert (decision.outcome, decision.face) == (Outcome.EXPIRED, None)
+
+
+def test_valkey_killed_under_a_stack_is_started_again_and_one_stopped_on_purpose_is_not(tmp_path: Path) -> None:
+    told: list[str] = []
+    settings = impatient(tmp_path)
+    with Stack(settings, notify=told.append) as stack, Client.open(settings) as client:
+        assert stack.valkey is not None
+        client.galleries.create("g", model_id=client.ledger.workers()[0].model_id or "", dimension=128)
+        before, workers = stack.valkey.pid, stack.pids()
+        os.kill(before or 0, signal.SIGKILL)
+        deadline_s = time.monotonic() + 20
+        while stack.valkey.pid in (before, None):
+            assert time.monotonic() < deadline_s, told
+            time.sleep(0.05)
+        [decision] = client.identify([aligned_jpegs(1)[0]], gallery="g", content=Content.ALIGNED)
+        assert decision.outcome is Outcome.UNKNOWN
+        assert stack.pids() == workers, "they rode it out"
+        assert [line.partition(",")[0] for line in told] == ["valkey ended"]
+        stack.valkey.stop()
+        time.sleep(1.0)
+        assert not stack.valkey.owned
+        stack.valkey.start()
+
+
+def test_a_worker_that_was_ready_is_started_again_at_once_however_young_it_died(tmp_path: Path) -> None:
+    told: list[str] = []
+    settings = impatient(tmp_path)
+    with Stack(settings, embed=0, notify=told.append) as stack, Client.open(settings) as client:
+        for kill in range(3):
+            pid = stack.pids("publish")["publish-1"]
+            os.kill(pid, signal.SIGKILL)
+            deadline_s = time.monotonic() + 20
+            while stack.pids("publish")["publish-1"] not in {beat.pid for beat in client.ledger.workers()} - {pid}:
+                assert time.monotonic() < deadline_s, told
+                time.sleep(0.02)
+            assert told[kill:] == ["publish-1 ended with status -9, starting it again in 0.2 s"]
