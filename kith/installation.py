@@ -4,14 +4,13 @@ A Redis named explicitly (KITH_REDIS__URL, or `redis.url` in the configuration f
 it is the local stack in `home`, and the whole rest (its socket, its directory of images) follows from there.
 """
 
-import os
 import socket
-import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from kith.errors import StateUnavailable
-from kith.settings import Redis, Settings, load
+from kith.settings import Settings, load
+from kith.settings_sources import gather
 from kith.stack import local_settings
 
 #: Longest wait for a local server to accept a connection: it either listens or it does not.
@@ -25,20 +24,16 @@ def settings_of(config: Path | None = None, home: Path | None = None) -> Setting
     for this one command. Raises Misconfigured.
     """
     settings = load(config)
-    if home is None and names_redis(settings, config):
+    if home is None and names_redis(config):
         return settings
     return local_settings(settings, home)
 
 
-def names_redis(settings: Settings, config: Path | None = None) -> bool:
-    """Whether somebody named a Redis, even if only to repeat the default."""
-    if settings.redis.url != Redis().url:
-        return True
+def names_redis(config: Path | None = None) -> bool:
+    """Whether somebody named a Redis, in any place settings come from, even if only to repeat the default."""
     # The values cannot tell, and pydantic counts a section's defaults as set once one of its knobs is.
-    if any(name.upper() == "KITH_REDIS__URL" for name in os.environ):
-        return True
-    named = config or (Path(os.environ["KITH_CONFIG"]) if os.environ.get("KITH_CONFIG") else None)
-    return named is not None and "url" in tomllib.loads(named.read_text()).get("redis", {})
+    named = gather(config, frozenset(Settings.model_fields)).values.get("redis")
+    return isinstance(named, dict) and "url" in named
 
 
 def check_running(settings: Settings) -> None:

@@ -124,19 +124,24 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m producers.folder", description="Submit what appears in a folder.")
     parser.add_argument(
-        "directory", metavar="DIR", type=Path, help="the folder; with --enrol it holds SUBJECT/IMAGE.jpg"
+        "directory", metavar="DIR", type=_path, help="the folder; with --enrol it holds SUBJECT/IMAGE.jpg"
     )
     parser.add_argument("--gallery", help="gallery (default: the setting gallery.default)")
     parser.add_argument("--lane", type=Lane, default=Lane.INTERACTIVE, help="live, interactive (default) or bulk")
     parser.add_argument("--enrol", action="store_true", help="remember people instead of asking who they are")
     parser.add_argument("--aligned", action="store_true", help="the images are aligned crops")
     parser.add_argument("--every", metavar="S", type=_seconds, default=1.0, help="seconds between looks (default 1)")
-    parser.add_argument("--config", type=Path, help="TOML file with settings")
-    parser.add_argument("--home", type=Path, help="home of a local stack (default ~/.kith)")
+    parser.add_argument("--config", type=_path, help="TOML file with settings")
+    parser.add_argument("--home", type=_path, help="home of a local stack (default ~/.kith)")
     options = parser.parse_args(argv)
     if not options.directory.is_dir():
         parser.error(f"{options.directory} is not a folder")
     return options
+
+
+def _path(text: str) -> Path:
+    # `--home=~/kith`: no shell expands that.
+    return Path(text).expanduser()
 
 
 def _seconds(text: str) -> float:

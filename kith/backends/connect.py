@@ -5,7 +5,6 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from kith.backends.images_directory import DirectoryImageStore
-from kith.backends.images_minio import MinioImageStore
 from kith.imagestore import ImageStore
 from kith.settings import Settings
 
@@ -25,5 +24,8 @@ def redis_client(settings: Settings) -> "redis.Redis":
 def image_store(settings: Settings) -> ImageStore:
     """The configured store, not yet checked."""
     if settings.store.kind == "s3":
+        # Here, because it takes longer to import than a command takes that asks a local stack something.
+        from kith.backends.images_minio import MinioImageStore  # noqa: PLC0415
+
         return MinioImageStore(settings.store, image_bytes=settings.limits.image_bytes)
     return DirectoryImageStore(settings.store.directory.expanduser(), image_bytes=settings.limits.image_bytes)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kith.cli.running import Ended, ending_raises, running
-from kith.cli.terminal import globals_of, say
+from kith.cli.terminal import content_of, folder, globals_of, say
 from kith.cli.up import development_data, with_pack
 from kith.client import Client
 from kith.demo.cast import Cast, from_folder, from_shared
@@ -27,7 +27,7 @@ def demo(
     context: typer.Context,
     faces: Annotated[
         Path | None,
-        typer.Option("--faces", exists=True, file_okay=False, help="Your own people: a folder SUBJECT/IMAGE.jpg."),
+        typer.Option("--faces", metavar="DIR", parser=folder, help="Your own people: a folder SUBJECT/IMAGE.jpg."),
     ] = None,
     pack: Annotated[Path | None, typer.Option("--pack", help="Model pack (default: as for kith up).")] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="FACES holds 112×112 aligned crops.")] = False,
@@ -62,7 +62,7 @@ def _play(stack: Stack, cast: Cast, screen: Screen, aligned: bool) -> None:
             held.enter_context(running(stack))
             client = held.enter_context(Client.open(stack.settings))
         _introduce(stack, client, screen, time.monotonic() - began_s)
-        play = Play(client, cast, screen, aligned=aligned)
+        play = Play(client, cast, screen, content_of(aligned))
         enrolled = play.enrol()
         tally = play.ask()
         play.summary(enrolled, tally)

@@ -1,8 +1,9 @@
 """kith results: decisions as they are published."""
 
-import getpass
+import os
 import platform
 import re
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -32,7 +33,7 @@ def results(
     ] = None,
     consumer: Annotated[
         str | None,
-        typer.Option("--consumer", help="Name within the group (default USER@HOST); keep it over restarts."),
+        typer.Option("--consumer", help="Name within the group (default: one of this process alone)."),
     ] = None,
     start: Annotated[
         str | None,
@@ -49,6 +50,9 @@ def results(
     kith results -f --group doors       one of several that share the work; acknowledged once printed
     kith results --json --from 1718000000000-0   what came after that entry
 
+    What a consumer of a group took and did not acknowledge, because it was killed, goes to another after a minute, or
+    at once to one of the same --consumer name. Two that run at the same time must not share a name: both would get it.
+
     With --json each line is the decision, and "entry" is its id in the stream: remember it to go on from there.
     """
     if start not in (None, "start", "now") and not re.fullmatch(r"\d{1,19}(-\d{1,19})?", start or ""):
@@ -60,7 +64,7 @@ def results(
         pages = (
             _read(found, start or ("now" if follow else "start"), follow)
             if group is None
-            else _take(found, group, consumer or f"{getpass.getuser()}@{platform.node()}", start, follow)
+            else _take(found, group, consumer or _own_name(), start, follow)
         )
         try:
             for page in pages:
@@ -69,6 +73,11 @@ def results(
             # The one way to end a follower is no failure of it.
             if not follow:
                 raise
+
+
+def _own_name() -> str:
+    """A consumer name nobody else has: in containers, users, hosts and process ids are often all alike."""
+    return f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def _read(results: Results, start: str, follow: bool) -> Iterator[list[Entry]]:

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kith.answers import Answers
 from kith.bulk import Bulk, Step
 from kith.cli.exits import Exit
-from kith.cli.terminal import Aligned, Gallery, Json, answer, answer_json, client_for, say
+from kith.cli.terminal import Aligned, Gallery, Json, answer, answer_json, client_for, content_of, folder, say
 from kith.client import Client
 from kith.errors import NoAnswerYet
-from kith.jobs import Content, Kind, Lane, Outcome
+from kith.jobs import Kind, Lane, Outcome
 
 app = typer.Typer()
 
@@ -37,7 +37,7 @@ _LINE_EVERY_S = 2.0
 def submit(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, readable=True, show_default=False)
+        Path, typer.Argument(metavar="DIR", parser=folder, help="The folder with the images.", show_default=False)
     ],
     gallery: Gallery = None,
     enrol: Annotated[bool, typer.Option("--enrol", help="Remember people: DIR holds SUBJECT/IMAGE.jpg.")] = False,
@@ -68,7 +68,7 @@ def submit(
             gallery=gallery,
             kind=kind,
             lane=lane,
-            content=Content.ALIGNED if aligned else Content.PHOTO,
+            content=content_of(aligned),
             again=again,
             notify=lambda line: say(f"kith: {line}"),
         ) as bulk,

@@ -36,7 +36,7 @@ def up(
     """
     given = globals_of(context)
     settings = load(given.config)
-    if home is None and given.home is None and names_redis(settings, given.config):
+    if home is None and given.home is None and names_redis(given.config):
         say("kith: `kith up` runs a Redis of its own; the other commands talk to the one you named (redis.url)")
     settings = with_pack(local_settings(settings, home or given.home), pack)
     stack = Stack(settings, embed=embed, publish=publish, notify=lambda line: say(f"kith: {line}"))

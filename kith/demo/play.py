@@ -18,13 +18,13 @@ _UPLOAD_THREADS = 4
 
 
 class Play:
-    """One performance. aligned: the pictures are crops already."""
+    """One performance. content: what the pictures show."""
 
-    def __init__(self, client: Client, cast: Cast, screen: Screen, *, aligned: bool = False) -> None:
+    def __init__(self, client: Client, cast: Cast, screen: Screen, content: Content) -> None:
         self._client = client
         self._cast = cast
         self._screen = screen
-        self._content = Content.ALIGNED if aligned else Content.PHOTO
+        self._content = content
         self._failed: dict[str, str] = {}
 
     def enrol(self) -> int:

@@ -4,12 +4,15 @@ import inspect
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from kith import cli, errors
+from kith.cli import results
 from kith.cli.config import masked
 from kith.cli.exits import MEANINGS, Exit, exit_of
 from kith.cli.terminal import printable
@@ -18,6 +21,7 @@ from kith.cli.wording import age_of, verdict_of
 from kith.errors import InvalidPack, KithError, Misconfigured, Rejected, Retryable, StateUnavailable
 from kith.installation import check_running, settings_of
 from kith.jobs import Decision, Face, Kind, Lane, Outcome, Quality
+from kith.results import Entry
 from kith.settings import Settings, load
 
 
@@ -56,8 +60,9 @@ def test_help_documents_every_exit_status_and_every_command() -> None:
         assert CliRunner().invoke(cli.app, [command, "--help"]).exit_code == 0
 
 
-def test_the_command_line_loads_neither_torch_nor_a_decoder() -> None:
-    check = "import sys, kith.cli; print([m for m in ('torch', 'cv2', 'onnxruntime', 'PIL') if m in sys.modules])"
+def test_the_command_line_loads_neither_torch_nor_a_decoder_nor_a_client_of_s3() -> None:
+    unwanted = ("torch", "cv2", "onnxruntime", "PIL", "minio")
+    check = f"import sys, kith.cli; print([m for m in {unwanted} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -79,6 +84,39 @@ def test_a_wrong_command_line_ends_with_status_2(arguments: list[str], monkeypat
     # Nobody listens there and nobody is asked: what is wrong shows before any connection.
     monkeypatch.setenv("KITH_REDIS__URL", "redis://127.0.0.1:1/0")
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+
+
+def test_a_folder_under_the_home_directory_is_found_though_no_shell_says_where_that_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KITH_SHARED_DATA", str(tmp_path / "none"))
+    for person in ("ada", "bob"):
+        (tmp_path / "photos" / person).mkdir(parents=True)
+        for name in ("1.jpg", "2.jpg"):
+            (tmp_path / "photos" / person / name).touch()
+    demo = CliRunner().invoke(cli.app, ["demo", "--faces=~/photos"])
+    assert "no model pack is named" in str(demo.exception)
+    submit = CliRunner().invoke(cli.app, ["submit", "~/photos"])
+    assert isinstance(submit.exception, StateUnavailable), submit.output
+
+
+def test_two_readers_of_a_group_share_no_name_unless_they_are_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    class Results:
+        def join(self, *_: object) -> None: ...
+
+        def take(self, _group: str, consumer: str, **_options: object) -> list[Entry]:
+            names.append(consumer)
+            return []
+
+    client = SimpleNamespace(results=Results())
+    monkeypatch.setattr(results, "client_for", lambda _: nullcontext(client))
+    for more in ([], [], ["--consumer", "me"], ["--consumer", "me"]):
+        assert CliRunner().invoke(cli.app, ["results", "--group", "doors", *more]).exit_code == 0
+    assert len(set(names[:2])) == 2, "two that share one would both get what either holds"
+    assert names[2:] == ["me", "me"]
 
 
 def test_completion_is_offered() -> None:
@@ -183,6 +221,20 @@ def test_a_named_redis_is_meant_even_when_it_repeats_the_default(
     monkeypatch.setenv("KITH_REDIS__URL", url)
     assert settings_of().redis.url.get_secret_value() == url
     assert settings_of(home=tmp_path).redis.url.get_secret_value().startswith("unix://"), "--home was typed, it wins"
+
+
+def test_a_redis_named_in_a_file_under_the_home_directory_or_as_a_secret_is_meant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "k.toml").write_text('[redis]\nurl = "redis://elsewhere:6379/0"\n')
+    with monkeypatch.context() as named:
+        named.setenv("KITH_CONFIG", "~/k.toml")
+        assert settings_of().redis.url.get_secret_value() == "redis://elsewhere:6379/0"
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/KITH_REDIS__URL").write_text("redis://127.0.0.1:6379/0\n")
+    monkeypatch.setenv("KITH_SECRETS_DIR", str(tmp_path / "secrets"))
+    assert settings_of().redis.url.get_secret_value() == "redis://127.0.0.1:6379/0"
 
 
 def test_another_knob_of_redis_does_not_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
