@@ -53,7 +53,7 @@ def make_app(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         # Messages a worker may hold for each of its threads. Over RabbitMQ, of each lane: one that runs and one that
         # waits, or the thread that ends the last live job it was given would begin a bulk job before the next live one
-        # is there. Over Redis, of all lanes together; what waits there is taken in order of urgency, so none waits here.
+        # is there. Over Redis, of all lanes together; what waits there is taken by urgency, so none waits here.
         worker_prefetch_multiplier=2 if _is_amqp(settings) else 1,
         worker_send_task_events=settings.broker.events,
         task_send_sent_event=settings.broker.events,

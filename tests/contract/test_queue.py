@@ -79,8 +79,6 @@ def test_ordinary_celery_workers_run_the_tasks_under_their_published_names(bench
     bench.queue.send("a", Lane.INTERACTIVE)
     bench.queue.send_saved("b")
     queues = ",".join(queue_name(bench.settings, queue) for queue in (*LANES, PUBLISH_QUEUE))
-    # What an ordinary worker sets up for delayed tasks beside quorum queues: 28 more, for which this test need not wait.
-    bench.app.conf.broker_native_delayed_delivery_queue_type = "classic"
     with start_worker(bench.app, pool="solo", queues=queues, perform_ping_check=False, shutdown_timeout=20):
         deadline_s = time.monotonic() + 15
         while len(done) < 2 and time.monotonic() < deadline_s:
