@@ -87,7 +87,7 @@ def run(session: Session) -> list[Figure]:
         pack = simulated_pack(home / "pack").path
         # One worker process per core on either side.
         with open_rig(home, pack, embed=os.cpu_count() or 1) as rig:
-            pictures = inputs.made_up_crops(session.scaled(4096, 128))
+            pictures = inputs.made_up_crops(session.scaled(8192, 128))
             references = rig.put(pictures)
             rig.enrol([(f"person {n}", data) for n, data in enumerate(pictures[:_ENROLLED])])
             # The peer is slower and its rate does not depend on how many there are: rounds of about the same time.
@@ -111,12 +111,12 @@ def run(session: Session) -> list[Figure]:
     for name in ("jobs of 16", "jobs of 64"):
         ours = rounds[name]
         ratio, rate = median_ratio(ours, theirs), statistics.median(ours)
-        if name == "jobs of 16":
+        # The ceiling is what the largest jobs reach; jobs of the default size are shown beside it.
+        if name == "jobs of 64":
             figures.append(at_least(f"{name}: of one task per image", ratio, _TARGET_RATIO, "×", peer=1.0))
-            figures.append(at_least(f"{name}: rate", rate, _TARGET_RATE, "images/s", their_rate))
         else:
             figures.append(Figure(f"{name}: of one task per image", ratio, "×", 1.0))
-            figures.append(Figure(f"{name}: rate", rate, "images/s", their_rate))
+        figures.append(at_least(f"{name}: rate", rate, _TARGET_RATE, "images/s", their_rate))
     return figures
 
 
