@@ -10,7 +10,7 @@ import typer
 
 from kith.cli.running import Ended, ending_raises, running
 from kith.cli.terminal import content_of, folder, globals_of, say
-from kith.cli.up import development_data, with_pack
+from kith.cli.up import development_data, licence_of, pack_of, with_pack
 from kith.client import Client
 from kith.demo.cast import Cast, from_folder, from_shared
 from kith.demo.play import Play
@@ -48,6 +48,8 @@ def demo(
             tempfile.TemporaryDirectory(prefix="kith-demo-", ignore_cleanup_errors=True) as home,
         ):
             settings = with_pack(_settings(load(globals_of(context).config), Path(home)), pack)
+            screen.say(f"Kith on the faces of {cast.origin}", "bold")
+            screen.say(f"with the model {licence_of(pack_of(settings))}")
             _play(Stack(settings, notify=lambda line: say(f"kith: {line}")), cast, screen, aligned)
     except Ended as ended:
         say("kith: the demo was stopped; its workers, its server and its files are gone")
@@ -55,7 +57,6 @@ def demo(
 
 
 def _play(stack: Stack, cast: Cast, screen: Screen, aligned: bool) -> None:
-    screen.say(f"Kith on the faces of {cast.origin}", "bold")
     began_s = time.monotonic()
     with ExitStack() as held:
         with screen.busy("starting Valkey, an embed worker, a publish worker and upkeep …"):

@@ -86,7 +86,9 @@ def test_an_unusable_image_is_refused_alone_and_the_others_are_answered(
     assert "Ada enrolled" in human.out
 
 
-def test_errors_are_one_line_with_a_status_that_tells_what_to_do(kith: Kith, gallery: str, tmp_path: Path) -> None:
+def test_errors_are_one_line_with_a_status_that_tells_what_to_do(
+    kith: Kith, gallery: str, pack: Path, tmp_path: Path
+) -> None:
     ada = picture(tmp_path / "ada.png", 1)
     unknown = kith("verify", "-g", gallery, "Nobody", ada, status=1)
     assert unknown.err.startswith("kith: ")
@@ -97,7 +99,7 @@ def test_errors_are_one_line_with_a_status_that_tells_what_to_do(kith: Kith, gal
     assert elsewhere.err == f"kith: nothing runs in {tmp_path / 'empty'}; start it with `kith up`\n"
     assert "does not exist" in kith("--config", tmp_path / "no.toml", "status", status=78).err
     assert "kith up` runs in" in kith("up", status=78).err, "a second stack in the same home"
-    assert "/dev/null/home" in kith("--home", "/dev/null/home", "up", "--pack", tmp_path, status=1).err
+    assert "/dev/null/home" in kith("--home", "/dev/null/home", "up", "--pack", pack, status=1).err
     assert kith("nonsense", status=2).out == ""
     debug = subprocess.run(
         [KITH, "--debug", "subjects", "list", "-g", "x"], env=kith.environment(), capture_output=True, check=False
@@ -313,11 +315,32 @@ def test_up_says_what_runs_and_where_and_sigterm_ends_all_of_it(kith: Kith, pack
     with kith.start("up", "--home", tmp_path / "h", "--pack", pack, "--publish", "2") as up:
         up.until("Ctrl-C ends it")
         shown = "\n".join(up.lines)
-        for part in (str(tmp_path / "h"), "valkey", "embed-1", "publish-2", "upkeep", str(pack)):
+        for part in (
+            str(tmp_path / "h"),
+            "valkey",
+            "embed-1",
+            "publish-2",
+            "upkeep",
+            str(pack),
+            "licence: none: there are no weights",
+        ):
             assert part in shown
         assert len(processes_of(tmp_path / "h")) >= 6
         assert up.end(signal.SIGTERM) == 0
     assert processes_of(tmp_path / "h") == []
+
+
+def test_up_tells_a_program_what_runs_what_happens_to_it_and_its_end(kith: Kith, pack: Path, tmp_path: Path) -> None:
+    with kith.start("up", "--home", tmp_path / "h", "--pack", pack, "--json") as up:
+        up.until('"event":"up"')
+        event = json.loads(up.lines[-1])
+        assert event["model"]["licence"] == "none: there are no weights"
+        assert [each["name"] for each in event["workers"]] == ["embed-1", "publish-1", "upkeep"]
+        os.kill(event["valkey"]["pid"], signal.SIGKILL)
+        up.until("valkey ended")
+        assert up.end() == 0
+    events = [json.loads(line)["event"] for line in up.lines]
+    assert (events[:2], events[-1]) == (["up", "notice"], "stopped")
 
 
 def test_up_interrupted_while_it_starts_leaves_nothing(kith: Kith, pack: Path, tmp_path: Path) -> None:
@@ -330,8 +353,7 @@ def test_up_interrupted_while_it_starts_leaves_nothing(kith: Kith, pack: Path, t
 def test_up_with_a_pack_that_is_none_says_so(kith: Kith, tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     failed = kith("up", "--home", tmp_path / "h", "--pack", tmp_path / "pack", status=78)
-    assert failed.err.startswith("kith: embed-1 could not start: ")
-    assert "manifest.json" in failed.err
+    assert failed.err.startswith(f"kith: {tmp_path / 'pack'} has no manifest.json")
     assert processes_of(tmp_path / "h") == []
 
 

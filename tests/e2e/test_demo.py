@@ -50,6 +50,7 @@ def test_on_real_faces_the_demo_recognises_rejects_and_learns_somebody_new(bare:
     assert figures["hits: the right name"] >= 0.85 * known
     assert figures["strangers answered with unknown"] >= 0.95 * strangers
     assert figures["wrong names: somebody called what they are not"] <= 5
+    assert "licence: Apache-2.0 as stated by its publisher" in done.out.splitlines()[1]
     assert re.search(r"before: (\S+)/\S+ → unknown", done.out)
     assert re.search(r"after: (\S+)/\S+ → \1 ", done.out)
     assert "No retraining, no restart" in done.out
