@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FACES ?=
+PACK ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
@@ -25,8 +26,8 @@ install: $(STAMP) ## install Kith and everything it needs into .venv
 system: ## install the servers the tests talk to (S3, RabbitMQ), where apt-get may
 	@tests/servers/install
 
-demo: $(STAMP) ## enrol people, recognise them, meet strangers: on FACES=dir or the shared faces
-	@$(BIN)/kith demo $(if $(FACES),--faces "$(FACES)")
+demo: $(STAMP) ## enrol people, recognise them, meet strangers: FACES=dir PACK=dir, or the shared faces
+	@$(BIN)/kith demo $(if $(FACES),--faces "$(FACES)") $(if $(PACK),--pack "$(PACK)")
 
 up: $(STAMP) ## start Valkey, the store and the workers on this machine
 	@$(BIN)/kith up

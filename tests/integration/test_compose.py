@@ -216,11 +216,16 @@ class TestServices:
             assert ("cap_add" in service) == (name in DROPS_ROOT_ITSELF)
             assert "build" in service or service.get("user", "root") != "root" or name in DROPS_ROOT_ITSELF
 
-    def test_our_own_write_nowhere_but_in_tmp(self, services: dict[str, Manifest]) -> None:
-        for service in _ours(services).values():
+    def test_our_own_write_nowhere_but_in_tmp_and_the_command_line_what_it_must_remember(
+        self, services: dict[str, Manifest]
+    ) -> None:
+        for name, service in _ours(services).items():
             assert service["read_only"] is True
             assert service["tmpfs"] == ["/tmp"]
-            assert all(volume.endswith(":ro") for volume in service.get("volumes", []))
+            writable = [volume for volume in service.get("volumes", []) if not volume.endswith(":ro")]
+            assert writable == (["home:/var/tmp"] if name == "kith" else [])
+        # In the volume: the container itself is removed after each command, and its tmpfs with it.
+        assert _variables(services["kith"])["KITH_HOME"].startswith("/var/tmp/")
 
     def test_scaling_works_because_no_worker_has_a_name_or_port_of_its_own(self, services: dict[str, Manifest]) -> None:
         for service in _ours(services).values():

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from kith.settings import load
 from kith.stack import Stack, local_settings
@@ -15,6 +16,15 @@ from tests.shared_data import shared_data
 
 def python_blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def ran(program: str, folder: Path) -> str:
+    """What a program prints that runs in `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_readme_program_recognises_a_face(
@@ -26,11 +36,11 @@ def test_the_readme_program_recognises_a_face(
     monkeypatch.setenv("KITH_HOME", str(tmp_path / "home"))
     [program] = python_blocks(repository / "README.md")
     with Stack(local_settings(load(model={"pack": shared_data() / "weights"}))):
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("match Ada Lovelace")
+        recognised = ran(program, tmp_path)
+        Image.linear_gradient("L").convert("RGB").save(tmp_path / "somebody.jpg")
+        nobody = ran(program, tmp_path)
+    assert recognised.startswith("match Ada Lovelace")
+    assert nobody.startswith("no_face no_face: ")
 
 
 def test_the_pack_of_the_models_page_is_made_and_loads(repository: Path, tmp_path: Path) -> None:
@@ -38,10 +48,7 @@ def test_the_pack_of_the_models_page_is_made_and_loads(repository: Path, tmp_pat
     shutil.copy(weights / "mobilefacenet_foamliu_b1.onnx", tmp_path / "w600k.onnx")
     shutil.copy(weights / "yunet_n_dynamic.onnx", tmp_path / "yunet_dynamic.onnx")
     [program] = python_blocks(repository / "docs/models.md")
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    ran(program, tmp_path)
     assert (tmp_path / "packs/mine/manifest.json").is_file()
 
 
