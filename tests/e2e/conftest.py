@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from kith.checkpoints import simulated_pack
+from kith.client import Client
 
 KITH = Path(sys.executable).with_name("kith")
 
@@ -147,6 +149,28 @@ def picture(path: Path, person: int, shot: int = 0) -> Path:
     mixed = np.clip(squares.astype(int) + shots, 0, 255).astype(np.uint8)
     Image.fromarray(mixed.repeat(8, 0).repeat(8, 1)).save(path)
     return path
+
+
+def published(client: Client, gallery: str) -> Counter[str | None]:
+    """How often each label of a gallery stands in the results."""
+    found: Counter[str | None] = Counter()
+    last = "0"
+    while page := client.results.after(last):
+        last = page[-1].entry_id
+        found.update(entry.decision.label for entry in page if entry.decision.gallery == gallery)
+    return found
+
+
+def shown_on(terminal: int) -> bytes:
+    """All that is written to a pseudo-terminal, whose other end is closed here, until its last holder ends."""
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    except OSError:
+        pass  # how Linux says that nobody holds the other end any more
+    os.close(terminal)
+    return shown
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from kith.client import Client
 from kith.jobs import Content, Kind, Lane
 from kith.settings import load
 from kith.stack import local_settings
-from tests.e2e.conftest import KITH, Kith, picture, processes_of, wait_for
+from tests.e2e.conftest import KITH, Kith, picture, processes_of, published, shown_on, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,6 @@ def gallery(client: Client, tmp_path: Path) -> str:
     images = [client.intake.put(path.read_bytes(), subject=who, label=path.name) for who, path in people]
     client.ask(client.intake.job(Kind.ENROL, images, gallery=name, content=Content.ALIGNED), 60)
     return name
-
-
-def published(client: Client, gallery: str) -> Counter[str | None]:
-    """How often each label of a gallery stands in the results."""
-    found: Counter[str | None] = Counter()
-    last = "0"
-    while page := client.results.after(last):
-        last = page[-1].entry_id
-        found.update(entry.decision.label for entry in page if entry.decision.gallery == gallery)
-    return found
 
 
 def test_somebody_enrolled_is_recognised_and_a_stranger_is_nobody_we_know(
@@ -197,13 +187,7 @@ def test_on_a_terminal_a_submission_shows_bars(kith: Kith, gallery: str, tmp_pat
         check=False,
     )
     os.close(theirs)
-    shown = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    except OSError:
-        pass  # how Linux says that nobody holds the other end any more
-    os.close(ours)
+    shown = shown_on(ours)
     assert done.returncode == 0, shown
     assert b"handed in" in shown
     assert b"20/20" in shown

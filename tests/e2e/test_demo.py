@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kith.checkpoints import simulated_pack
-from tests.e2e.conftest import KITH, Kith, picture, processes_of
+from tests.e2e.conftest import KITH, Kith, picture, processes_of, shown_on
 from tests.shared_data import shared_data
 
 
@@ -65,13 +65,7 @@ def test_on_ones_own_faces_a_terminal_sees_decisions_as_they_come(
     command = [KITH, "demo", "--faces", people, "--pack", pack, "--aligned"]
     running = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    except OSError:
-        pass  # how Linux says that nobody holds the other end any more
-    os.close(ours)
+    shown = shown_on(ours)
     assert running.wait(30) == 0, shown.decode()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "recognising" in text

@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from kith.client import Client
 from kith.settings import load
 from kith.stack import local_settings
-from tests.e2e.conftest import Kith, Running, picture, wait_for
+from tests.e2e.conftest import Kith, Running, picture, published, wait_for
 
 
 @pytest.fixture
@@ -34,15 +33,6 @@ def watching(kith: Kith, folder: Path, *options: str) -> Iterator[Running]:
         assert running.end(signal.SIGTERM) == 0, running.lines
 
 
-def labels(client: Client, gallery: str) -> Counter[str | None]:
-    found: Counter[str | None] = Counter()
-    last = "0"
-    while page := client.results.after(last):
-        last = page[-1].entry_id
-        found.update(entry.decision.label for entry in page if entry.decision.gallery == gallery)
-    return found
-
-
 def test_files_are_enrolled_as_they_arrive_once_each_and_a_restart_repeats_none(
     kith: Kith, client: Client, tmp_path: Path
 ) -> None:
@@ -50,19 +40,19 @@ def test_files_are_enrolled_as_they_arrive_once_each_and_a_restart_repeats_none(
     picture(folder / "Ada/before.png", 1)
     options = ("--enrol", "--gallery", gallery)
     with watching(kith, folder, *options) as running:
-        wait_for(lambda: labels(client, gallery)["Ada/before.png"], "what lay there")
+        wait_for(lambda: published(client, gallery)["Ada/before.png"], "what lay there")
         picture(folder / "Ada/arrives.png", 1, 2)
         (folder / "Ada/empty.png").touch()
         picture(folder / "stray.png", 3)
-        wait_for(lambda: labels(client, gallery)["Ada/arrives.png"], "what arrived")
+        wait_for(lambda: published(client, gallery)["Ada/arrives.png"], "what arrived")
         running.until("Ada/empty.png is refused: empty_image")
         running.until("stray.png is refused")
         time.sleep(0.5)
         assert sum("refused" in line for line in running.lines) == 2, "each is told once, not at every look"
     picture(folder / "Grace/while-down.png", 2)
     with watching(kith, folder, *options):
-        wait_for(lambda: labels(client, gallery)["Grace/while-down.png"], "what arrived while nobody looked")
-    assert labels(client, gallery) == {"Ada/before.png": 1, "Ada/arrives.png": 1, "Grace/while-down.png": 1}
+        wait_for(lambda: published(client, gallery)["Grace/while-down.png"], "what arrived while nobody looked")
+    assert published(client, gallery) == {"Ada/before.png": 1, "Ada/arrives.png": 1, "Grace/while-down.png": 1}
     assert [subject.name for subject in client.galleries.subjects(gallery)] == ["Ada", "Grace"]
 
 
@@ -75,11 +65,11 @@ def test_a_file_that_is_still_being_written_is_let_finish(kith: Kith, client: Cl
         for start in range(0, len(whole), 1 + len(whole) // 20):
             file.write(whole[start : start + 1 + len(whole) // 20])
             file.flush()
-            assert not labels(client, gallery)
+            assert not published(client, gallery)
             time.sleep(0.04)
         file.close()
-        wait_for(lambda: labels(client, gallery), "the whole file")
-    assert labels(client, gallery) == {"Ada/slow.png": 1}
+        wait_for(lambda: published(client, gallery), "the whole file")
+    assert published(client, gallery) == {"Ada/slow.png": 1}
     assert [subject.name for subject in client.galleries.subjects(gallery)] == ["Ada"], "a torn file would be rejected"
 
 

@@ -10,7 +10,7 @@ from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
 from kith.client import Client
 from kith.errors import UnknownGallery
-from kith.jobs import Content, Decision, EmbedJob, Kind, Outcome
+from kith.jobs import Content, EmbedJob, Kind, Outcome, decide
 from kith.ledger import Accepted, JobState
 from kith.results import Entry
 from kith.settings import Settings
@@ -36,23 +36,7 @@ class Results:
 
     def fetch(self, entry_ids: Sequence[str]) -> list[Entry]:
         [job] = [job for job in self._ledger.jobs if job.job_id in entry_ids]
-        return [Entry("1-0", decided(job, index)) for index in reversed(range(len(job.images)))]
-
-
-def decided(job: EmbedJob, index: int) -> Decision:
-    return Decision(
-        decision_id=f"{job.job_id}:{index}",
-        job_id=job.job_id,
-        index=index,
-        kind=job.kind,
-        gallery=job.gallery,
-        lane=job.lane,
-        image=job.images[index].key,
-        label=job.images[index].label,
-        outcome=Outcome.UNKNOWN,
-        created_ms=1,
-        decided_ms=2,
-    )
+        return [Entry("1-0", decide(job, index, Outcome.UNKNOWN)) for index in reversed(range(len(job.images)))]
 
 
 class Queue:
