@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import kombu.transport.redis
+import redis
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
 
 from kith.errors import BrokerUnavailable
 from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
@@ -121,6 +122,14 @@ class _ThriftyChannel(kombu.transport.redis.Channel):
             self._kept = super()._create_client()  # type: ignore[no-untyped-call]
         return self._kept
 
+    def _get_pool(self, asynchronous: bool = False) -> Any:
+        # When the server goes away Celery forgets the connection, and then acknowledges what ended meanwhile on its old
+        # channels. kombu would look for the host in nothing: an AttributeError, for which a worker leaves its tasks and
+        # ends. That the connection is lost it takes as it should, and the message comes back.
+        if self.connection is None or self.connection.client is None:
+            raise redis.ConnectionError("the connection of this channel was given up")
+        return super()._get_pool(asynchronous)  # type: ignore[no-untyped-call]
+
 
 class _ThriftyTransport(kombu.transport.redis.Transport):
     Channel = _ThriftyChannel
@@ -189,6 +198,6 @@ class CeleryQueue:
 
     @cached_property
     def _transport_errors(self) -> tuple[type[Exception], ...]:
-        # Each transport names the exceptions of its own driver; kombu wraps only those of its retry loops.
+        # Each transport names the exceptions of its own driver; kombu wraps those of its retry loops and of a batch.
         connection = self._app.connection_for_write()
-        return (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors)
+        return (OperationalError, BatchPublishError, OSError, *connection.connection_errors, *connection.channel_errors)

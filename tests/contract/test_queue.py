@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
 
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from kombu import Producer
+from kombu.exceptions import BatchPublishError
 from pydantic import SecretStr
 
 from kith.backends.queue_celery import CeleryQueue, make_app, queue_name
@@ -124,6 +127,26 @@ def test_a_broker_that_is_away_is_one_clear_error_in_bounded_time_without_its_pa
     with pytest.raises(BrokerUnavailable):
         queue.depth(Lane.BULK)
     app.close()
+
+
+def test_a_batch_that_breaks_off_is_sent_again_and_at_last_a_broker_that_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, breaks = Producer.batch, [True, False, True, True, True]
+
+    @contextmanager
+    def batch(self: Producer, size: int) -> Iterator[object]:
+        with whole(self, size) as opened:
+            yield opened
+        if breaks.pop(0):
+            raise BatchPublishError("delivery is uncertain")
+
+    monkeypatch.setattr(Producer, "batch", batch)
+    bench.queue.send("a", Lane.BULK)
+    assert read(bench, Lane.BULK) == ["a", "a"]
+    with pytest.raises(BrokerUnavailable, match="uncertain"):
+        bench.queue.send("b", Lane.BULK)
+    assert breaks == []
 
 
 def test_the_queue_serves_threads_that_come_and_go(bench: Bench) -> None:

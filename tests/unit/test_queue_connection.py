@@ -1,5 +1,6 @@
 """The connection our Celery application opens: kombu's own, but for one Redis client per channel."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import kombu.transport.redis
@@ -39,6 +40,15 @@ def test_over_redis_one_client_per_channel_is_kept_until_the_channel_has_another
     monkeypatch.setattr(channel, "pool", "pool after a reconnect")
     assert one._create_client() is not first
     assert len(made) == 4
+
+
+@pytest.mark.parametrize("given_up", [None, SimpleNamespace(client=None)])
+def test_a_channel_whose_connection_was_given_up_says_so_in_a_way_that_celery_survives(given_up: object) -> None:
+    of_ours = transport("redis://127.0.0.1:6379/0")
+    channel = of_ours.Channel.__new__(of_ours.Channel)
+    channel.connection, channel.closed = given_up, True
+    with pytest.raises(of_ours.connection_errors, match="given up"):
+        channel._create_client()
 
 
 def test_kombu_itself_and_other_brokers_are_left_as_they_are() -> None:
