@@ -9,7 +9,8 @@ from kith.client import Client
 from kith.jobs import Content, Kind, Outcome
 from kith.settings import as_environment
 from kith.stack import Stack
-from tests.faults.load import aligned_jpegs, impatient
+from tests.faults.cast import aligned_jpegs
+from tests.faults.load import PATIENCE_S, impatient
 
 #: A worker like any other, but its device dies at the first batch after the start.
 BROKEN_WORKER = """
@@ -44,15 +45,15 @@ def test_a_worker_whose_model_breaks_exits_with_status_70_and_its_job_is_decided
             [sys.executable, "-c", BROKEN_WORKER], cwd=repository, env=environment, stderr=subprocess.PIPE, text=True
         )
         client.submit(job)
-        _, said = broken.communicate(timeout=30)
+        _, said = broken.communicate(timeout=PATIENCE_S)
         assert broken.returncode == 70
         assert "device-side assert triggered" in said
         sound = subprocess.Popen([sys.executable, "-m", "workers.embed"], cwd=repository, env=environment)
         try:
-            decisions = client.wait(job.job_id, timeout_s=30)
+            decisions = client.wait(job.job_id, timeout_s=PATIENCE_S)
         finally:
             sound.terminate()
-            sound.wait(20)
+            sound.wait(PATIENCE_S)
     assert [decision.outcome for decision in decisions] == [Outcome.UNKNOWN] * 4
 
 
