@@ -18,7 +18,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir kith && touch kith/__init__.py
 
 FROM build AS build-light
-RUN pip install -c constraints.txt '.[light]'
+RUN pip install -c constraints.txt .
 COPY kith kith
 RUN pip install --no-deps --force-reinstall .
 

@@ -9,6 +9,7 @@ held exactly as long as the server lives, whatever happens to the starter, and a
 """
 
 import contextlib
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -100,15 +101,15 @@ class EmbeddedValkey:
             return
         adopted, self._adopted_pid = self._adopted_pid, None
         process, self._process = self._process, None
-        ours = psutil.Process(adopted) if process is None else process
-        try:
+        # The server may have died by itself, an adopted one at any moment.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            ours = psutil.Process(adopted) if process is None else process
             ours.terminate()
-            ours.wait(timeout_s)
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            ours.kill()
-            ours.wait()
-        except psutil.NoSuchProcess:
-            pass
+            try:
+                ours.wait(timeout_s)
+            except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+                ours.kill()
+                ours.wait()
         self._socket.unlink(missing_ok=True)
         if self._socket.parent != self._home:
             # Ours alone, made for the socket; another starter may have taken the place over a moment ago.

@@ -71,7 +71,7 @@ class TestContents:
 
         assert "License-Expression: Apache-2.0" in metadata
         assert licences
-        for extra in ("light", "worker", "local"):
+        for extra in ("worker", "local"):
             assert f"Provides-Extra: {extra}" in metadata
         unconditional = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and ";" not in line]
         assert not [line for line in unconditional if "torch" in line or "opencv" in line]
