@@ -1,6 +1,5 @@
 """What a stack is made of, each as a part that is supervised: worker processes and the Valkey server."""
 
-import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -68,9 +67,8 @@ class ServerPart:
         self._started_s = time.monotonic()
 
     def start_again(self) -> None:
-        # Reaps the dead process. One that was adopted is nobody's child, and is gone without a trace.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._server.stop()
+        # Reaps the dead process.
+        self._server.stop()
         self._server.start(adopt=True)
         self._started_s = time.monotonic()
 

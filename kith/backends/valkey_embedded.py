@@ -9,7 +9,6 @@ held exactly as long as the server lives, whatever happens to the starter, and a
 """
 
 import contextlib
-import contextlib
 import fcntl
 import os
 import subprocess
