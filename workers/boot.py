@@ -28,6 +28,7 @@ from kith.replica import Follower
 from kith.settings import Settings, load
 from workers import app as celery_app
 from workers.heartbeat import Heartbeat
+from workers.memory import keep_memory
 from workers.publish import PublishWorker
 from workers.publisher import Publisher
 from workers.sweeper import Sweeper
@@ -71,6 +72,7 @@ def _embed(options: _Options) -> int:
     from kith.recognition import Recogniser  # noqa: PLC0415
     from workers.embed import EmbedWorker  # noqa: PLC0415
 
+    keep_memory()
     settings = options.settings
     if settings.model.pack is None:
         raise Misconfigured("no model pack is named; set model.pack in the configuration or KITH_MODEL__PACK")
