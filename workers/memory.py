@@ -1,9 +1,10 @@
 """How an embed worker's memory is handled: kept, not given back to the kernel after every batch.
 
 Feature maps and decoded pictures take megabytes each and are allocated and freed hundreds of times a second, by threads
-that are not the main one. glibc gives each such thread an arena of its own, whose memory goes back to the kernel as soon
-as it is free; fetching it again, page by page, cleared, made every network call a third slower. With one arena for all
-threads and high thresholds the memory stays. Small allocations come from per-thread caches and do not meet at the arena.
+that are not the main one. glibc gives each such thread an arena of its own, whose memory goes back to the kernel as
+soon as it is free; fetching it again, page by page, cleared, made every network call a third slower. With one arena for
+all threads and high thresholds the memory stays. Small allocations come from per-thread caches and do not meet at the
+arena.
 """
 
 import ctypes
