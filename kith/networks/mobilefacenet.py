@@ -1,30 +1,12 @@
-"""Backbones: a builder name to a network that turns (n, 3, 112, 112) float32 into (n, dimension) float32.
+"""MobileFaceNet: a face embedder of about 1 M parameters for phones, and for cameras by the dozen.
 
-A network's output is not normalised here: training wants the raw vector, serving normalises in one place
-(`kith.embedder`). Module names follow the state dicts that are meant to load, so that none needs a translation table.
+Module names follow the published state dicts that are meant to load, so that none needs a translation table.
 """
-
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from kith.errors import InvalidPack
-
 #: expansion, output channels, repeats, stride of the first: table 1 of MobileFaceNets.
 _BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-
-
-def build(name: str, dimension: int) -> nn.Module:
-    """A network by its builder name, random weights, in eval mode: (n, 3, 112, 112) to (n, dimension).
-
-    Raises InvalidPack for a name nobody builds or a dimension below 1.
-    """
-    builder = BUILDERS.get(name)
-    if builder is None:
-        raise InvalidPack(f"no network is called {name!r}; known: {', '.join(sorted(BUILDERS))}")
-    if dimension < 1:
-        raise InvalidPack(f"an embedding has at least 1 dimension, not {dimension}")
-    return builder(dimension).eval()
 
 
 class MobileFaceNet(nn.Module):
@@ -54,6 +36,19 @@ class MobileFaceNet(nn.Module):
         maps = self.conv2(self.features(self.dw_conv(self.conv1(pixels))))
         flat: Tensor = self.bn(self.conv3(self.gdconv(maps)).flatten(1))
         return flat
+
+    def stages(self) -> list[nn.Sequential]:
+        """The network cut where its maps change shape; run one after the other they are the network.
+
+        What a student of the same shape is taught piece by piece (`kith.training.distill`).
+        """
+        cuts, first = [], 0
+        for _, _, repeats, _ in _BOTTLENECKS:
+            cuts.append(nn.Sequential(*self.features[first : first + repeats]))
+            first += repeats
+        stem = nn.Sequential(self.conv1, self.dw_conv)
+        pooled = nn.Sequential(self.conv2, self.gdconv)
+        return [stem, *cuts, pooled, nn.Sequential(self.conv3, nn.Flatten(1), self.bn)]
 
 
 class _Bottleneck(nn.Module):
@@ -106,7 +101,3 @@ class _GlobalDepthwise(nn.Module):
 def _conv_bn_relu(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU6())
-
-
-#: Builder name, as it stands in a pack's manifest, to builder.
-BUILDERS: dict[str, Callable[[int], nn.Module]] = {"mobilefacenet": MobileFaceNet}
