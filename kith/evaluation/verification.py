@@ -22,16 +22,24 @@ def fold_accuracies(scores: Scores, same: Flags, folds: NDArray[Any]) -> NDArray
     (n,) similarities, same: (n,) whether a pair shows one person, folds: (n,) labels. Raises ValueError for columns of
     different lengths or fewer than two folds.
     """
+    right = held_out(scores, same, folds)
+    return np.array([right[folds == name].mean() for name in np.unique(folds)])
+
+
+def held_out(scores: Scores, same: Flags, folds: NDArray[Any]) -> Flags:
+    """(n,) whether each pair is answered rightly at the cutoff that is best on all folds but its own.
+
+    See `fold_accuracies`. Raises ValueError for columns of different lengths or fewer than two folds.
+    """
     _check(scores, same, folds)
     names = np.unique(folds)
     if len(names) < 2:
         raise ValueError("cross-validation needs at least two folds")
-    accuracies = np.empty(len(names))
-    for position, name in enumerate(names):
-        held_out = folds == name
-        cutoff = best_cutoff(scores[~held_out], same[~held_out])
-        accuracies[position] = ((scores[held_out] >= cutoff) == same[held_out]).mean()
-    return accuracies
+    right = np.empty(len(scores), bool)
+    for name in names:
+        mine = folds == name
+        right[mine] = (scores[mine] >= best_cutoff(scores[~mine], same[~mine])) == same[mine]
+    return right
 
 
 def best_cutoff(scores: Scores, same: Flags) -> float:
