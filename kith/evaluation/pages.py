@@ -1,0 +1,102 @@
+"""A report as one HTML page that needs nothing but itself: pictures as data URIs, styles inside, no script.
+
+Everything that comes from outside (names of people and files) is escaped here and nowhere else.
+"""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+
+_STYLE = """
+:root { color-scheme: light dark; --ground: #fff; --ink: #1c2430; --soft: #5b6675; --line: #d5dae1; --card: #f5f7f9; }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #161b22; --ink: #dfe5ec; --soft: #98a4b3; --line: #333c48; --card: #1e252e; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 1.25rem 1rem 4rem; background: var(--ground); color: var(--ink);
+  font: 16px/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: .4rem 0; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
+p { margin: .4rem 0; }
+.soft, figcaption, caption { color: var(--soft); font-size: .9rem; text-align: left; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { font-weight: 600; color: var(--soft); font-size: .9rem; }
+td b { white-space: nowrap; }
+.refused { color: var(--soft); font-style: italic; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.2rem; }
+.faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .8rem; }
+figure { margin: 0; }
+figure img { width: 100%; height: auto; display: block; border-radius: 6px; }
+.faces figure { background: var(--card); border-radius: 6px; padding: .5rem; font-size: .85rem; line-height: 1.35; }
+details { margin: .4rem 0; }
+summary { cursor: pointer; }
+"""
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """The whole page. title: text; parts: HTML made by the functions below."""
+    return (
+        "<!doctype html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        # Nothing is fetched and nothing runs, whatever a name in the data tries to be.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def heading(text: str, level: int = 2) -> str:
+    """A heading of text."""
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def paragraph(text: str, soft: bool = False) -> str:
+    """A paragraph of text."""
+    return f'<p class="soft">{escape(text)}</p>' if soft else f"<p>{escape(text)}</p>"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]], caption: str = "") -> str:
+    """A table whose cells are HTML (see `cell`); heads and caption are text."""
+    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    body = "".join("<tr>" + "".join(f"<td>{each}</td>" for each in row) + "</tr>" for row in rows)
+    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<div class="wide"><table>{said}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def cell(text: str, strong: str = "", refused: bool = False) -> str:
+    """Text for a cell: a figure in bold, and what belongs to it."""
+    if refused:
+        return f'<span class="refused">{escape(text)}</span>'
+    return f"<b>{escape(strong)}</b> {escape(text)}" if strong else escape(text)
+
+
+def plot(light: bytes, dark: bytes, caption: str) -> str:
+    """A PNG for light pages and one for dark ones, with the text that says what it shows."""
+    return (
+        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{_uri(dark, "png")}">'
+        f'<img src="{_uri(light, "png")}" alt="{escape(caption)}"></picture>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def face(jpeg: bytes, lines: Iterable[str], alternative: str) -> str:
+    """A JPEG with lines of text below it."""
+    text = "<br>".join(escape(line) for line in lines)
+    return f'<figure><img src="{_uri(jpeg, "jpeg")}" alt="{escape(alternative)}">{text}</figure>'
+
+
+def group(parts: Iterable[str], kind: str) -> str:
+    """`plots` or `faces` side by side, as many as fit."""
+    return f'<div class="{escape(kind)}">' + "".join(parts) + "</div>"
+
+
+def folded(title: str, parts: Iterable[str]) -> str:
+    """Shown when the reader asks for it."""
+    return f"<details><summary>{escape(title)}</summary>" + "".join(parts) + "</details>"
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
