@@ -25,7 +25,7 @@ from kith.backends.results_redis import RedisResults
 from kith.errors import BrokerUnavailable, JobDead, KithError, NoAnswerYet
 from kith.folder import label_of
 from kith.forgetting import forget
-from kith.gallery import Forgotten, GalleryInfo, GalleryStore
+from kith.gallery import Forgotten, GalleryInfo, GalleryStore, Snapshot
 from kith.imagestore import ImageStore
 from kith.intake import Intake, JobQueue, Receipt
 from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
@@ -183,6 +183,10 @@ class Client:
     def forget(self, subject: str, *, gallery: str | None = None) -> Forgotten:
         """Remove a subject, see kith.forgetting. Interrupted, the same call again completes it."""
         return forget(self.galleries, self.store, self._name(gallery), subject)
+
+    def snapshot(self, gallery: str | None = None) -> Snapshot:
+        """A whole gallery with its vectors, as the workers load it. Raises UnknownGallery."""
+        return self.galleries.snapshot(self._name(gallery))
 
     def status(self) -> Status:
         """Queues, workers, galleries. Raises StateUnavailable; a broker that is away shows as None."""

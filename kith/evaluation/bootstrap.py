@@ -78,9 +78,14 @@ def draw(random: np.random.Generator, *strata: int, resamples: int = RESAMPLES) 
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def trials_for(rate: float) -> int:
+    """How many impostor trials it takes to show `rate`: 3 / rate."""
+    return int(np.ceil(3 / rate - 1e-9))
+
+
 def too_small(rate: float, trials: int, what: str) -> Refused | None:
     """The refusal of `rate` on `trials` impostor comparisons or non-mated searches (`what`); None if they suffice."""
-    needed = int(np.ceil(3 / rate - 1e-9))
+    needed = trials_for(rate)
     if trials >= needed:
         return None
     return Refused(f"{trials:,} {what} cannot show a rate of {percent(rate)}; it takes {needed:,}")
@@ -169,14 +174,18 @@ def at_rates(
     return tuple(found[rate] for rate in rates)
 
 
-def cutoffs(impostor: Sample, weights: Counts, rates: Sequence[float]) -> Floats:
+def cutoffs(impostor: Sample, weights: Counts, rates: Sequence[float] | Floats, total: float | None = None) -> Floats:
     """(r,) the lowest score of `impostor` such that at most the share `rate` of its weight lies above; see
-    kith.evaluation.verification.cutoff_at_rate. impostor: highest score first. NaN where nothing has weight."""
+    kith.evaluation.verification.cutoff_at_rate. NaN where nothing has weight.
+
+    impostor: highest score first. total: its weight, where only the highest scores are in it.
+    """
     passed = np.cumsum(weights, dtype=np.float64)
-    if not len(passed) or not passed[-1]:
+    total = total if total is not None else passed[-1] if len(passed) else 0.0
+    if not total:
         return np.full(len(rates), np.nan)
     # The first score that may not pass; the tolerance is that of cutoff_at_rate.
-    first = np.searchsorted(passed, np.asarray(rates) * passed[-1] + 1e-9, side="right")
+    first = np.searchsorted(passed, np.asarray(rates) * total + 1e-9, side="right")
     scores: Floats = impostor.scores[np.minimum(first, len(passed) - 1)]
     return scores
 
@@ -195,5 +204,5 @@ def _turns(parts: Sequence[T], resamples: int) -> Iterator[tuple[T, int]]:
 
 
 def percent(rate: float) -> str:
-    """`0.1 %`: a rate as people write it."""
-    return f"{100 * rate:.4g} %"
+    """`0.1 %`: a rate as people write it; `1 in 2,000,000` where it is very small."""
+    return f"{100 * rate:.3g} %" if rate >= 1e-6 else f"1 in {1 / rate:,.0f}"

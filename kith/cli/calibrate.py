@@ -1,0 +1,201 @@
+"""kith calibrate: the cutoff that lets in as few strangers as asked, at the size of a gallery."""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from kith.calibration import AtSize, Calibration, calibrate_gallery, templates_of
+from kith.calibration import calibrate as calibrate_people
+from kith.checkpoints import load_pack
+from kith.cli.counting import counting
+from kith.cli.exits import Exit
+from kith.cli.extras import needs_training
+from kith.cli.terminal import Json, answer, answer_json, answer_table, client_for, folder, plain_table
+from kith.errors import Rejected
+from kith.evaluation.bootstrap import Estimate, Refused, percent
+
+app = typer.Typer()
+
+#: A cutoff is set in steps of 0.0001.
+_STEPS = 10_000
+#: Skipped pictures shown to a person; --json has them all.
+_MOST_LINES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Faces:
+    """What is calibrated on. words: for people."""
+
+    vectors: Any
+    labels: Any
+    model_id: str
+    words: str
+    skipped: dict[str, str]
+
+
+@app.command(rich_help_panel="Learning")
+def calibrate(
+    context: typer.Context,
+    pack: Annotated[
+        Path | None, typer.Argument(metavar="[PACK]", help="The model pack, with --data.", parser=folder)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", parser=folder, help="Faces nobody trained on: SUBJECT/IMAGE.jpg."),
+    ] = None,
+    gallery: Annotated[
+        str | None, typer.Option("--gallery", "-g", help="A live gallery, in place of PACK and --data.")
+    ] = None,
+    fpir: Annotated[float, typer.Option(help="Share of strangers' searches that may be given a name.")] = 0.001,
+    subjects: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --data: size of the gallery (default: the largest the data can show)."),
+    ] = None,
+    templates: Annotated[int, typer.Option(min=1, help="With --data: pictures enrolled per subject.")] = 2,
+    apply: Annotated[bool, typer.Option("--apply", help="With --gallery: make it the gallery's cutoff.")] = False,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The images are 112×112 crops, already aligned to the model's template.")
+    ] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find the cutoff for a false-positive identification rate, and how it moves as the gallery grows 10× and 100×.
+
+    \b
+    kith calibrate PACK --data faces/ --fpir 0.01 --subjects 200   galleries drawn from a folder of people
+    kith calibrate --gallery staff --fpir 0.01                     a live gallery, searched with its own templates
+    kith calibrate --gallery staff --fpir 0.01 --apply             and its decisions follow from now on
+
+    Measured where the faces allow it, in 3 / FPIR searches at least; beyond, by a rule that is named an extrapolation.
+    Status 1 when the cutoff at the size asked for could not be measured.
+    """
+    if (data is None) == (gallery is None):
+        raise typer.BadParameter("calibrate on faces, with PACK --data DIR, or on a gallery, with --gallery NAME")
+    if data is not None and pack is None:
+        raise typer.BadParameter("--data needs the model pack that turns its faces into vectors: PACK --data DIR")
+    if gallery is not None and (pack is not None or subjects is not None):
+        raise typer.BadParameter("a gallery has its own model and size; leave out PACK and --subjects")
+    if apply and gallery is None:
+        raise typer.BadParameter("--apply needs --gallery, whose cutoff it sets")
+    if not 0 < fpir < 1:
+        raise typer.BadParameter(f"a rate lies between 0 and 1; --fpir 0.001 is one in a thousand, not {fpir:g}")
+    random = np.random.default_rng(seed)
+    try:
+        if data is not None and pack is not None:
+            faces = _of_folder(pack, data, aligned, device, as_json)
+            found = calibrate_people(faces.vectors, faces.labels, fpir, random, subjects, templates)
+        else:
+            faces = _of_gallery(context, gallery)
+            found = calibrate_gallery(faces.vectors, faces.labels, fpir, random)
+    except ValueError as why:
+        raise Rejected(str(why)) from None
+    cutoff = found.cutoff.cutoff
+    applied = None
+    if apply and isinstance(cutoff, Estimate):
+        applied = rounded_up(cutoff.value)
+        with client_for(context) as client:
+            client.galleries.set_cutoff(gallery or "", applied)
+    if as_json:
+        answer_json(
+            {
+                "model_id": faces.model_id,
+                "calibrated_on": faces.words,
+                "skipped": faces.skipped,
+                "applied": applied,
+                **_plain(found),
+            }
+        )
+    else:
+        _show(found, faces, applied, gallery)
+    if isinstance(cutoff, Refused):
+        raise typer.Exit(Exit.FAILED)
+
+
+def rounded_up(cutoff: float) -> float:
+    """The next number above `cutoff` with 4 decimals: a decision names a score that is equal to its cutoff, and the
+    score found is that of a stranger who must not be named."""
+    return (math.floor(cutoff * _STEPS) + 1) / _STEPS
+
+
+def _of_folder(pack: Path, data: Path, aligned: bool, device: str, quiet: bool) -> _Faces:
+    with needs_training():
+        from kith.crops import list_subjects  # noqa: PLC0415
+        from kith.evaluation.embedding import embed_images  # noqa: PLC0415
+        from kith.evaluation.serving import open_serving  # noqa: PLC0415
+    model = load_pack(pack)
+    listing = list_subjects(data)
+    embedder, reader = open_serving(model, aligned, device)
+    with counting("finding and embedding faces", len(listing.images), quiet=quiet) as tell:
+        embedded = embed_images(embedder, reader, listing.images, tell)
+    words = f"{len(embedded.images):,} pictures of {len(set(embedded.subjects.tolist())):,} people in {data}"
+    skipped = {**listing.skipped, **embedded.skipped}
+    return _Faces(embedded.vectors, embedded.subjects, model.model_id, words, skipped)
+
+
+def _of_gallery(context: typer.Context, gallery: str | None) -> _Faces:
+    with client_for(context) as client:
+        snapshot = client.snapshot(gallery)
+    vectors, owners = templates_of(snapshot)
+    words = f"gallery {snapshot.name}: {len(vectors):,} templates of {len(set(owners.tolist())):,} subjects"
+    return _Faces(vectors, owners, snapshot.model_id, words, {})
+
+
+def _plain(found: Calibration) -> dict[str, Any]:
+    def size(each: AtSize) -> dict[str, Any]:
+        cutoff = {"refused": each.cutoff.reason} if isinstance(each.cutoff, Refused) else asdict(each.cutoff)
+        return {"subjects": each.subjects, "how": each.how, "trials": each.trials, "cutoff": cutoff}
+
+    return {
+        "fpir": found.fpir,
+        "templates_per_subject": found.templates_per_subject,
+        "at_size": size(found.cutoff),
+        "by_rule_at_size": size(found.rule),
+        "smaller": [size(each) for each in found.smaller],
+        "growth": [size(each) for each in found.growth],
+        "fpir_if_kept": {str(factor): rate for factor, rate in found.fpir_if_kept.items()},
+    }
+
+
+def _show(found: Calibration, faces: _Faces, applied: float | None, gallery: str | None) -> None:
+    answer(f"{faces.words}; {found.templates_per_subject:.3g} templates a subject, model {faces.model_id}")
+    at = found.cutoff
+    answer(f"\nFPIR {percent(found.fpir)} at {at.subjects:,} subjects: {_words(at)}")
+    table = plain_table("subjects", "cutoff (95 % interval)", "how", right=("subjects",))
+    for each in (*found.smaller, at, found.rule, *found.growth):
+        table.add_row(f"{each.subjects:,}", _figure(each), _how(each))
+    answer_table(table)
+    kept = ", ".join(
+        f"{percent(float(f'{rate:.2g}'))} at {factor}× the subjects" for factor, rate in found.fpir_if_kept.items()
+    )
+    answer(f"The same cutoff kept: by rule, FPIR {kept}. Calibrate again when the gallery has grown by half.")
+    for label, why in sorted(faces.skipped.items())[:_MOST_LINES]:
+        answer(f"  skipped {label}: {why}")
+    if len(faces.skipped) > _MOST_LINES:
+        answer(f"  … and {len(faces.skipped) - _MOST_LINES} more skipped (--json lists all)")
+    if applied is not None:
+        answer(f"gallery {gallery} now has the cutoff {applied:.4f}")
+
+
+def _words(at: AtSize) -> str:
+    if isinstance(at.cutoff, Refused):
+        return f"refused: {at.cutoff.reason}"
+    return f"cutoff {_figure(at)}, from {at.trials:,} searches"
+
+
+def _figure(each: AtSize) -> str:
+    if isinstance(each.cutoff, Refused):
+        return "refused"
+    return f"{each.cutoff.value:.3f} ({each.cutoff.low:.3f} to {each.cutoff.high:.3f})"
+
+
+def _how(each: AtSize) -> str:
+    if isinstance(each.cutoff, Refused):
+        return each.cutoff.reason
+    if each.how == "measured":
+        return f"measured in {each.trials:,} non-mated searches"
+    return f"extrapolated: FPIR(N) = 1 − (1 − FMR)^N, from {each.trials:,} comparisons of two people"
