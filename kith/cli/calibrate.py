@@ -14,7 +14,7 @@ from kith.checkpoints import load_pack
 from kith.cli.counting import counting
 from kith.cli.exits import Exit
 from kith.cli.extras import needs_training
-from kith.cli.terminal import Json, answer, answer_json, answer_table, client_for, folder, plain_table
+from kith.cli.terminal import Aligned, Json, answer, answer_json, answer_table, client_for, folder, plain_table
 from kith.errors import Rejected
 from kith.evaluation.bootstrap import Estimate, Refused, percent
 
@@ -41,7 +41,7 @@ class _Faces:
 def calibrate(
     context: typer.Context,
     pack: Annotated[
-        Path | None, typer.Argument(metavar="[PACK]", help="The model pack, with --data.", parser=folder)
+        Path | None, typer.Argument(metavar="PACK", help="The model pack, with --data.", parser=folder)
     ] = None,
     data: Annotated[
         Path | None,
@@ -57,9 +57,7 @@ def calibrate(
     ] = None,
     templates: Annotated[int, typer.Option(min=1, help="With --data: pictures enrolled per subject.")] = 2,
     apply: Annotated[bool, typer.Option("--apply", help="With --gallery: make it the gallery's cutoff.")] = False,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The images are 112×112 crops, already aligned to the model's template.")
-    ] = False,
+    aligned: Aligned = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
     as_json: Json = False,
@@ -67,11 +65,11 @@ def calibrate(
     """Find the cutoff for a false-positive identification rate, and how it moves as the gallery grows 10× and 100×.
 
     \b
-    kith calibrate PACK --data faces/ --fpir 0.01 --subjects 200   galleries drawn from a folder of people
-    kith calibrate --gallery staff --fpir 0.01                     a live gallery, searched with its own templates
-    kith calibrate --gallery staff --fpir 0.01 --apply             and its decisions follow from now on
+    kith calibrate PACK --data faces/ --subjects 200   galleries drawn from it
+    kith calibrate --gallery staff --fpir 0.01         by its own templates
+    kith calibrate --gallery staff --fpir 0.01 --apply and use it from now on
 
-    Measured where the faces allow it, in 3 / FPIR searches at least; beyond, by a rule that is named an extrapolation.
+    Measured in 3 / FPIR searches at least; at sizes the faces do not reach, extrapolated by a rule, and marked so.
     Status 1 when the cutoff at the size asked for could not be measured.
     """
     if (data is None) == (gallery is None):

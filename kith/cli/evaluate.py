@@ -8,7 +8,7 @@ import typer
 from kith.checkpoints import load_pack
 from kith.cli.counting import counting
 from kith.cli.extras import needs_training
-from kith.cli.terminal import Json, answer, answer_json, answer_table, folder, plain_table, say
+from kith.cli.terminal import Aligned, Json, answer, answer_json, answer_table, folder, plain_table, say
 
 if TYPE_CHECKING:
     from kith.evaluation.run import Evaluation
@@ -55,9 +55,7 @@ def evaluate(
         bool, typer.Option("--split", help="Draw pairs and strangers, also where lists lie beside the folder.")
     ] = False,
     templates: Annotated[int, typer.Option(min=1, help="Pictures enrolled per subject, where drawn.")] = 2,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The images are 112×112 crops, already aligned to the model's template.")
-    ] = False,
+    aligned: Aligned = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: half the cores.")] = 0,
     out: Annotated[
@@ -69,10 +67,11 @@ def evaluate(
     """Measure a model pack: verification and open-set identification, each figure with its 95 % interval.
 
     \b
-    kith evaluate PACK --data faces/                  all of a folder, split into people known and strangers
-    kith evaluate PACK --data faces/val --out report/ by the lists pairs.csv, gallery.csv, probes_known.csv and
-                                                      probes_unknown.csv in faces/, where they name its pictures
-    kith evaluate PACK --pairs pairs.csv              verification of listed pairs alone
+    kith evaluate PACK --data faces/ --out report/   a folder, and a page of it
+    kith evaluate PACK --pairs pairs.csv             listed pairs alone
+
+    A folder is split into people known and strangers, and pairs are drawn. Where pairs.csv, or gallery.csv,
+    probes_known.csv and probes_unknown.csv, lie beside it and name its pictures, it is done as they say.
 
     Faces are found, aligned and embedded as the service does it, in the runtime that would serve. A rate that the
     pictures are too few for is refused, with the number it takes. Pictures that cannot be used are skipped and listed.
