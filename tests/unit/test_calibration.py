@@ -113,14 +113,15 @@ def test_a_larger_gallery_needs_a_higher_cutoff_and_the_rule_agrees_where_people
     assert measured.low < rule.value < measured.high
 
 
-def test_where_a_few_people_look_like_everybody_the_measurement_knows_and_the_rule_does_not() -> None:
-    # The false matches of a few strangers are many, but they are few strangers: by rule they are spread over all.
-    random = np.random.default_rng(0)
-    vectors, labels = people(200, 3, dimension=64)
-    alike = random.uniform(0.1, 0.9, (200, 1)).repeat(3, axis=0).astype(np.float32)
-    vectors = np.concatenate([vectors * np.sqrt(1 - alike**2), alike], axis=1)
-    found = calibrate(vectors, labels, 0.05, np.random.default_rng(0), subjects=80)
-    assert estimate(found.cutoff.cutoff).value < estimate(found.rule.cutoff).value - 0.01
+def test_where_a_few_look_alike_the_measurement_knows_and_the_rule_does_not() -> None:
+    # Two families of ten among 200: one in ten strangers is near several subjects at once. Of all strangers that is
+    # less than the 15 % allowed, of all comparisons more than the rule allows: it takes each for another stranger's.
+    vectors, labels = people(200, 3)
+    for family in (slice(0, 30), slice(30, 60)):
+        vectors[family] = vectors[family.start] + 0.3 * vectors[family]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = calibrate(vectors, labels, 0.15, np.random.default_rng(0), subjects=80)
+    assert estimate(found.cutoff.cutoff).value < estimate(found.rule.cutoff).value - 0.1
 
 
 def test_without_a_size_the_largest_that_leaves_enough_strangers_is_taken() -> None:
