@@ -2,9 +2,9 @@
 
     DIR/SUBJECT/IMAGE.jpg     one folder per person, as for enrolment
 
-The way of each picture is the service's own (`kith.images`, `kith.detector`, `kith.principal`, `kith.alignment`), so that
-a figure measured here is a figure of the service. Reading goes through threads; the decoder, the detector and the warp
-release the interpreter lock.
+The way of each picture is the service's own (`kith.images`, `kith.detector`, `kith.principal`, `kith.alignment`), so
+that a figure measured here is a figure of the service. Reading goes through threads; the decoder, the detector and the
+warp release the interpreter lock.
 """
 
 import os
@@ -79,9 +79,7 @@ class CropReader:
     detector: finds the face of a photograph; None when the files are aligned 112×112 crops already.
     """
 
-    def __init__(
-        self, detector: Detector | None, template: ArrayLike = TEMPLATE, limits: Limits | None = None
-    ) -> None:
+    def __init__(self, detector: Detector | None, template: ArrayLike = TEMPLATE, limits: Limits | None = None) -> None:
         self._detector = detector
         self._template = template
         self._limits = limits or Limits()
@@ -126,13 +124,16 @@ def read_crops(
     listed: Sequence[Labelled],
     tell: Callable[[int], None] = lambda _: None,
     threads: int | None = None,
+    allocate: Callable[[int], Pixels] = lambda count: np.empty((count, CROP_PX, CROP_PX, 3), np.uint8),
 ) -> Crops:
     """The crops of `listed`, in their order; a file that has none is skipped and named, the others are unharmed.
 
-    tell: how many files have been read so far, from time to time. Memory: 38 kB a picture.
+    tell: how many files have been read so far, after each. allocate: gives the array they are written to, 38 kB a
+    picture, in memory unless told otherwise.
     """
     skipped: dict[str, str] = {}
-    kept: list[tuple[Labelled, Pixels]] = []
+    kept: list[Labelled] = []
+    pixels = allocate(len(listed))
 
     def read(image: Labelled) -> Pixels | Rejected:
         try:
@@ -145,7 +146,7 @@ def read_crops(
             if isinstance(crop, Rejected):
                 skipped[image.label] = crop.reason
             else:
-                kept.append((image, crop))
+                pixels[len(kept)] = crop
+                kept.append(image)
             tell(count)
-    pixels = np.stack([crop for _, crop in kept]) if kept else np.empty((0, CROP_PX, CROP_PX, 3), np.uint8)
-    return Crops(pixels, tuple(image for image, _ in kept), skipped)
+    return Crops(pixels[: len(kept)], tuple(kept), skipped)

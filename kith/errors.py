@@ -25,6 +25,7 @@
         ├── UnknownSubject         no subject of that name in the gallery
         ├── NameTaken              another subject of the gallery has that name
         ├── InvalidPack            a model pack whose manifest or files cannot be trusted
+        ├── Diverged               training whose loss is no number any more
         └── Misconfigured          a setting that cannot work, or an installation that lacks a part
 
 Retryable and Rejected never meet in one class: who catches one knows whether trying again makes sense.
@@ -196,6 +197,10 @@ class NameTaken(Rejected):
 
 class InvalidPack(Rejected):
     """The model pack cannot be trusted."""
+
+
+class Diverged(Rejected):
+    """The loss of a training run is no number any more."""
 
 
 class Misconfigured(Rejected):

@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from kith.cli import calibrate, config, dead, demo, evaluate, faces, galleries, results, status, subjects, submit, up
+from kith.cli import (
+    calibrate,
+    config,
+    dead,
+    demo,
+    evaluate,
+    faces,
+    galleries,
+    results,
+    status,
+    subjects,
+    submit,
+    train,
+    up,
+)
 from kith.cli.exits import MEANINGS, Exit, exit_of
 from kith.cli.terminal import Globals, say
 from kith.errors import KithError
@@ -40,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for _part in (up, demo, faces, submit, results, subjects, galleries, status, dead, config, evaluate, calibrate):
+for _part in (up, demo, faces, submit, results, subjects, galleries, status, dead, config, train, evaluate, calibrate):
     app.add_typer(_part.app)
 
 

@@ -38,17 +38,16 @@ class MobileFaceNet(nn.Module):
         return flat
 
     def stages(self) -> list[nn.Sequential]:
-        """The network cut where its maps change shape; run one after the other they are the network.
+        """The network cut behind each of its blocks: run one after the other they are the network.
 
-        What a student of the same shape is taught piece by piece (`kith.training.distill`).
+        What a student of the same shape is taught piece by piece (`kith.training.distil`).
         """
-        cuts, first = [], 0
-        for _, _, repeats, _ in _BOTTLENECKS:
-            cuts.append(nn.Sequential(*self.features[first : first + repeats]))
-            first += repeats
-        stem = nn.Sequential(self.conv1, self.dw_conv)
-        pooled = nn.Sequential(self.conv2, self.gdconv)
-        return [stem, *cuts, pooled, nn.Sequential(self.conv3, nn.Flatten(1), self.bn)]
+        first = [nn.Sequential(self.conv1), nn.Sequential(self.dw_conv)]
+        last = [nn.Sequential(self.conv2), nn.Sequential(self.gdconv)]
+        blocks = [nn.Sequential(block) for block in self.features]
+        stages = [*first, *blocks, *last, nn.Sequential(self.conv3, nn.Flatten(1), self.bn)]
+        # A new container is in training mode, whatever is in it.
+        return [stage.train(self.training) for stage in stages]
 
 
 class _Bottleneck(nn.Module):

@@ -24,7 +24,7 @@ MIN_AGREEMENT = 0.99
 
 #: bfloat16 has 8 bits of mantissa. What the first layers round away no later one brings back: with all of MobileFaceNet
 #: in bfloat16 the worst of 640 faces had cosine 0.9968 to float32, with its maps above 28×28 in float32 0.9992.
-_EXACT_ABOVE_PX = 28
+EXACT_ABOVE_PX = 28
 
 
 class TorchEmbedder:
@@ -114,11 +114,15 @@ def _forms(device: torch.device) -> tuple[_Form, ...]:
     if device.type == "cuda":
         # float16, not bfloat16: three bits more, and an overflow would not pass the agreement or `unit_rows`.
         return (_Form("float16", torch.float16, torch.float16), exact)
-    can = torch.cpu.get_capabilities()
-    # Without these instructions bfloat16 is emulated, correct and slower than float32.
-    if not any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+    if not has_bfloat16():
         return (exact,)
-    return (_Form("bfloat16", torch.bfloat16, exact_above_px=_EXACT_ABOVE_PX), exact)
+    return (_Form("bfloat16", torch.bfloat16, exact_above_px=EXACT_ABOVE_PX), exact)
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has the instructions; without them bfloat16 is emulated, correct and slower than float32."""
+    can = torch.cpu.get_capabilities()
+    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def load_network(pack: Pack) -> nn.Module:

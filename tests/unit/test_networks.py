@@ -103,7 +103,7 @@ def test_another_input_size_is_refused() -> None:
 
 
 def test_an_unknown_network_is_refused_with_the_known_names() -> None:
-    with pytest.raises(InvalidPack, match=r"'iresnet9000'; known: mobilefacenet"):
+    with pytest.raises(InvalidPack, match=r"'iresnet9000'; known: .*mobilefacenet"):
         build("iresnet9000", 128)
     with pytest.raises(InvalidPack, match="at least 1 dimension"):
         build("mobilefacenet", 0)

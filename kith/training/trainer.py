@@ -1,0 +1,240 @@
+"""The loop: phases of epochs of steps, resumable at any step, watched for what goes wrong.
+
+All randomness comes from (seed, phase, epoch, step), never from a generator that runs along: a run that was killed and
+resumed makes the very steps an undisturbed one makes.
+"""
+
+import copy
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kith.errors import Diverged
+from kith.evaluation.identification import quick_open_set
+from kith.training.checkpoint import Checkpoint, Position, load, save
+from kith.training.config import Phase, TrainConfig
+from kith.training.faces import Faces
+from kith.training.loader import Batch, Loader
+from kith.training.phases import Lesson, Tools, lesson_of
+from kith.training.progress import Epoch, Progress
+from kith.training.vectors import embed_all
+
+CHECKPOINT = "checkpoint.pt"
+FAILED_BATCH = "failed-batch.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """network: the weights to keep, in eval mode: the best on validation, else the average at the end. history: every
+    epoch. score: DIR of the best epoch, None without validation."""
+
+    network: nn.Module
+    history: tuple[Epoch, ...]
+    score: float | None
+
+
+class Trainer:
+    """One run in the folder `out`. tools.network is trained in place."""
+
+    def __init__(
+        self, config: TrainConfig, tools: Tools, faces: Faces, held_out: Faces | None, out: Path, progress: Progress
+    ) -> None:
+        self._config, self._tools, self._faces, self._held_out = config, tools, faces, held_out
+        self._out, self._progress = out, progress
+        self._network = tools.network
+        self._average = copy.deepcopy(tools.network).eval()
+        self._best: dict[str, Tensor] = {}
+        self._best_score = -1.0
+        self._history: list[Epoch] = []
+        self._saved_s = time.monotonic()
+        self._loader = Loader(faces.pixels, faces.labels, config.augment, config.seed)
+        # More than one GPU: the forward pass is spread over them, mining sees the whole batch. One process, so that a
+        # triplet may join faces from all of them.
+        many = tools.device.type == "cuda" and torch.cuda.device_count() > 1
+        self._forward: nn.Module = nn.DataParallel(self._network) if many else self._network
+
+    def run(self, resume: bool = False) -> Trained:
+        """All phases. Raises Diverged when the loss is no number any more (the batch is kept in `failed-batch.npz`)."""
+        start, state = Position(), None
+        if resume and (self._out / CHECKPOINT).is_file():
+            state = load(self._out / CHECKPOINT, self._wanted())
+            start = state.position
+            self._restore(state)
+            self._progress.note(f"going on at phase {start.phase + 1}, epoch {start.epoch + 1}, step {start.step + 1}")
+        for number, phase in enumerate(self._config.phases):
+            if number >= start.phase:
+                self._phase(number, phase, start if number == start.phase else Position(number), state)
+                state = None
+        network = copy.deepcopy(self._average)
+        if self._best:
+            network.load_state_dict(self._best)
+        return Trained(network.eval(), tuple(self._history), self._best_score if self._best else None)
+
+    def _phase(self, number: int, phase: Phase, start: Position, state: Checkpoint | None) -> None:
+        lesson = lesson_of(phase, self._tools, self._faces, self._config.seed + number)
+        head = list(lesson.objective.parameters())
+        learning = self._network if lesson.front is None else lesson.front
+        weights = [*learning.parameters(), *head]
+        optimiser = _optimiser(phase, weights)
+        if state is not None and state.optimiser:
+            optimiser.load_state_dict(state.optimiser)
+            for parameter, saved in zip(head, state.head, strict=True):
+                parameter.data.copy_(saved)
+        for epoch in range(start.epoch, phase.epochs):
+            first = start.step if epoch == start.epoch else 0
+            if lesson.wants_vectors:
+                lesson.sampler.learn(self._vectors(self._faces.pixels))
+            self._epoch(Position(number, epoch, first), phase, lesson, optimiser, head)
+            save(self._out / CHECKPOINT, self._state(Position(number, epoch + 1), optimiser, head))
+        # The next phase begins with an optimiser and a head of its own.
+        save(self._out / CHECKPOINT, self._state(Position(number + 1), None, []))
+
+    def _epoch(
+        self, at: Position, phase: Phase, lesson: Lesson, optimiser: torch.optim.Optimizer, head: list[nn.Parameter]
+    ) -> None:
+        plan = list(lesson.sampler.batches(at.epoch))[: phase.steps_per_epoch]
+        whole = phase.epochs * len(plan)
+        name = f"{lesson.name} {at.epoch + 1}/{phase.epochs}"
+        sums: dict[str, float] = {}
+        began_s, seen = time.monotonic(), 0
+        self._network.train()
+        # A number of its own for every epoch of every phase: the loader's randomness must not repeat.
+        for step, batch in self._loader.load(plan, at.phase * 100_000 + at.epoch, at.step):
+            for group in optimiser.param_groups:
+                group["lr"] = _rate(phase, at.epoch * len(plan) + step, whole)
+            facts = self._step(batch, lesson, optimiser)
+            for key, value in facts.items():
+                sums[key] = sums.get(key, 0.0) + value
+            seen += len(batch.labels)
+            rate = seen / (time.monotonic() - began_s)
+            self._progress.step(name, step + 1, len(plan), facts, rate)
+            if time.monotonic() - self._saved_s > self._config.checkpoint_minutes * 60:
+                save(self._out / CHECKPOINT, self._state(Position(at.phase, at.epoch, step + 1), optimiser, head))
+        took_s = time.monotonic() - began_s
+        steps = max(1, len(plan) - at.step)
+        if (warning := lesson.diagnosis()) is not None:
+            self._progress.note(warning)
+        self._end_epoch(
+            Epoch(
+                at.phase, lesson.name, at.epoch, {k: v / steps for k, v in sums.items()}, None, seen / took_s, took_s
+            ),
+            last=at.epoch + 1 == phase.epochs,
+        )
+
+    def _step(self, batch: Batch, lesson: Lesson, optimiser: torch.optim.Optimizer) -> Mapping[str, float]:
+        device = self._tools.device
+        moved = Batch(*(part.to(device, non_blocking=True) for part in (batch.pixels, batch.labels, batch.indices)))
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16) if self._tools.amp else nullcontext():
+            loss = lesson.objective.loss(lesson.front or self._forward, moved)
+        if not torch.isfinite(loss.value):
+            self._keep(batch)
+            raise Diverged(
+                f"the loss of {lesson.name} is {float(loss.value.detach())}; the batch is in "
+                f"{self._out / FAILED_BATCH}: look at it, then lower the learning rate"
+            )
+        loss.value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(
+            [weight for group in optimiser.param_groups for weight in group["params"]], self._config.clip
+        )
+        optimiser.step()
+        self._follow()
+        return {"loss": float(loss.value.detach()), **loss.facts}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The average moves towards the network: noise of single steps cancels out (Polyak and Juditsky 1992)."""
+        towards = 1 - self._config.average
+        mine = self._average.state_dict()
+        for name, value in self._network.state_dict().items():
+            if value.is_floating_point():
+                mine[name].lerp_(value, towards)
+            else:
+                mine[name].copy_(value)
+
+    def _end_epoch(self, record: Epoch, last: bool) -> None:
+        every = self._config.validation.every
+        figures, best = None, False
+        if self._held_out is not None and (last or (record.epoch + 1) % every == 0):
+            figures = self.validate()
+            if figures["dir"] > self._best_score:
+                best, self._best_score = True, figures["dir"]
+                self._best = {name: value.detach().cpu().clone() for name, value in self._average.state_dict().items()}
+        done = Epoch(
+            record.phase, record.objective, record.epoch, record.facts, figures, record.rate, record.seconds, best
+        )
+        self._history.append(done)
+        self._progress.epoch(done)
+
+    def validate(self) -> dict[str, float]:
+        """DIR at the configured FPIR, rank-1 on the subjects held out, by the averaged network."""
+        assert self._held_out is not None
+        found = quick_open_set(
+            self._vectors(self._held_out.pixels), self._held_out.labels, self._config.validation.fpir, self._config.seed
+        )
+        return {"dir": found.dir, "rank_1": found.rank_1, "cutoff": found.cutoff}
+
+    def _vectors(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return embed_all(self._average, pixels, self._tools.normalise)
+
+    def _state(self, at: Position, optimiser: torch.optim.Optimizer | None, head: list[nn.Parameter]) -> Checkpoint:
+        self._saved_s = time.monotonic()
+        return Checkpoint(
+            position=at,
+            network=self._network.state_dict(),
+            average=self._average.state_dict(),
+            best=self._best,
+            best_score=self._best_score,
+            optimiser={} if optimiser is None else optimiser.state_dict(),
+            head=[parameter.detach() for parameter in head],
+            wanted=self._wanted(),
+        )
+
+    def _restore(self, state: Checkpoint) -> None:
+        self._network.load_state_dict(state.network)
+        self._average.load_state_dict(state.average)
+        self._best, self._best_score = state.best, state.best_score
+
+    def _wanted(self) -> str:
+        """What must not change between a run and its continuation: the configuration and whom it learns from."""
+        names = "\n".join(self._faces.names)
+        # How fast is no part of what.
+        told = self._config.model_dump_json(exclude={"checkpoint_minutes", "threads", "device", "amp"})
+        return hashlib.sha256(f"{told}\n{len(self._faces.labels)}\n{names}".encode(errors="replace")).hexdigest()
+
+    def _keep(self, batch: Batch) -> None:
+        np.savez_compressed(
+            self._out / FAILED_BATCH,
+            pixels=batch.pixels.numpy(),
+            labels=batch.labels.numpy(),
+            rows=batch.indices.numpy(),
+        )
+
+
+def _optimiser(phase: Phase, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    wanted: list[dict[str, Any]] = [
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": phase.weight_decay},
+        # Scales and shifts are not overfitted with; pulling them to zero only slows the network down.
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if phase.optimiser == "sgd":
+        return torch.optim.SGD(wanted, lr=phase.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(wanted, lr=phase.learning_rate)
+
+
+def _rate(phase: Phase, step: int, of: int) -> float:
+    """Learning rate of a step: a linear warm-up, then half a cosine down to the final rate."""
+    if step < phase.warm_up_steps:
+        return phase.learning_rate * (step + 1) / phase.warm_up_steps
+    done = (step - phase.warm_up_steps) / max(1, of - phase.warm_up_steps)
+    span = phase.learning_rate - phase.final_learning_rate
+    return float(phase.final_learning_rate + span * (1 + np.cos(np.pi * min(1.0, done))) / 2)
