@@ -48,12 +48,12 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """A face detector: YuNet as ONNX with free height and width."""
+    """A face detector in ONNX: YuNet with free height and width (kith.yunet), or SCRFD with landmarks (kith.scrfd)."""
 
     file: FileName
     sha256: Sha256
     format: Literal["onnx"] = "onnx"
-    kind: Literal["yunet"] = "yunet"
+    kind: Literal["yunet", "scrfd"] = "yunet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ def open_session(model: bytes, *, device: str, threads: int, where: str) -> Any:
         raise Misconfigured("model.device is cuda, but this onnxruntime has no CUDA; install onnxruntime-gpu")
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Errors only: a network exported at one size warns of every output at every other, in each call.
+    options.log_severity_level = 3
     providers = ["CUDAExecutionProvider"] if gpu and device != "cpu" else []
     try:
         return ort.InferenceSession(model, options, providers=[*providers, "CPUExecutionProvider"])
