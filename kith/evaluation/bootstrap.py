@@ -64,8 +64,9 @@ class Sample:
 
     def weights(self, drawn: Counts) -> Counts:
         """(n,) how often each trial counts in one resample, `drawn` a row of `draw`."""
-        taken = drawn[self.people]
-        return taken if taken.ndim == 1 else taken[:, 0] * taken[:, 1]
+        if self.people.ndim == 1:
+            return drawn[self.people]
+        return drawn[self.people[:, 0]] * drawn[self.people[:, 1]]
 
 
 def draw(random: np.random.Generator, *strata: int, resamples: int = RESAMPLES) -> Counts:

@@ -22,20 +22,21 @@ class Curve:
     accepted: tuple[Estimate, ...]
 
 
-def curve(parts: Sequence[tuple[Sample, Sample]], drawn: Counts, what: str) -> Curve | Refused:
-    """The curve of `parts` (see kith.evaluation.bootstrap.at_rates) from the lowest rate they can show up to 1/2."""
+def at_rates_with_curve(
+    parts: Sequence[tuple[Sample, Sample]], drawn: Counts, rates: Sequence[float], what: str
+) -> tuple[tuple[AtRate, ...], Curve | Refused]:
+    """kith.evaluation.bootstrap.at_rates, and the curve from the lowest rate that `parts` can show up to 1/2, which
+    shares its resamples."""
     trials = min(len(impostor.scores) for _, impostor in parts)
     lowest = 3 / max(trials, 1)
     if lowest >= 0.5:
-        return Refused(f"{trials} {what} are too few for a curve")
-    rates = np.geomspace(lowest, 0.5, _POINTS)
-    rates[0] *= 1 + 1e-9  # 3 / n may round to just below what n can show
-    points: tuple[AtRate, ...] = at_rates(parts, drawn, rates.tolist(), what)
-    shown = [point for point in points if isinstance(point.share, Estimate)]
-    if not shown:
-        share = points[-1].share
-        return share if isinstance(share, Refused) else Refused(what)
-    return Curve(
-        tuple(point.rate for point in shown),
-        tuple(point.share for point in shown if isinstance(point.share, Estimate)),
-    )
+        return at_rates(parts, drawn, rates, what), Refused(f"{trials} {what} are too few for a curve")
+    grid = np.geomspace(lowest, 0.5, _POINTS)
+    grid[0] *= 1 + 1e-9  # 3 / n may round to just below what n can show
+    found = at_rates(parts, drawn, [*rates, *grid.tolist()], what)
+    points, shown = found[len(rates) :], list[tuple[float, Estimate]]()
+    for point in points:
+        if isinstance(point.share, Refused):
+            return found[: len(rates)], point.share
+        shown.append((point.rate, point.share))
+    return found[: len(rates)], Curve(tuple(rate for rate, _ in shown), tuple(share for _, share in shown))

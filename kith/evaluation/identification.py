@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kith.evaluation import bootstrap
 from kith.evaluation.bootstrap import AtRate, Figure, Refused, Sample
-from kith.evaluation.curves import Curve, curve
+from kith.evaluation.curves import Curve, at_rates_with_curve
 from kith.evaluation.open_set import Labels, OpenSet, Vectors, evaluate, search
 from kith.evaluation.split import split_identities
 
@@ -129,7 +129,7 @@ def identify(
     named, strange = _named(*_ranked(scored, everybody)), _strangers(scored, everybody)
     return Identification(
         sizes=tuple(found),
-        det=curve([(named, strange)], drawn, SEARCHES),
+        det=at_rates_with_curve([(named, strange)], drawn, (), SEARCHES)[1],
         in_use=AtCutoff(
             cutoff,
             fpir=bootstrap.share([_reaching(strange, cutoff)], drawn),

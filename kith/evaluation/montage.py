@@ -15,7 +15,8 @@ from kith.evaluation.confusions import Confusion
 from kith.evaluation.plots import Palette
 
 _COLUMNS = 4
-_TILE_IN = (2.3, 1.75)
+#: Of a tile: its size, the gap around it and the height of its two lines of text, inches.
+_TILE_IN, _GAP_IN, _TEXT_IN = (2.4, 1.6), 0.08, 0.3
 #: Longer names are cut in the middle: the ends are what tells them apart.
 _LONGEST_NAME = 26
 
@@ -43,20 +44,22 @@ def tiles(confusions: Sequence[Confusion], reader: CropReader) -> tuple[Tile, ..
 
 
 def montage(shown: Sequence[Tile], palette: Palette) -> Figure:
-    """At least one tile, four in a row, each with both names and the score."""
-    rows = -(-len(shown) // _COLUMNS)
-    columns = min(_COLUMNS, len(shown))
-    size = (_TILE_IN[0] * columns, _TILE_IN[1] * rows)
-    figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor=palette.ground)
+    """At least one tile, four in a row, each with the person asked about, what became of it, and the score."""
+    columns, rows = min(_COLUMNS, len(shown)), -(-len(shown) // _COLUMNS)
+    wide, high = _TILE_IN[0] * columns, _TILE_IN[1] * rows
+    figure = Figure(figsize=(wide, high), dpi=150, facecolor=palette.ground)
     for place, tile in enumerate(shown):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        axes.imshow(tile.pixels)
+        left, top = _TILE_IN[0] * (place % columns) + _GAP_IN, high - _TILE_IN[1] * (place // columns) - _GAP_IN
+        across = _TILE_IN[0] - 2 * _GAP_IN
+        box = (left / wide, (top - _TEXT_IN - across / 2) / high, across / wide, across / 2 / high)
+        axes = figure.add_axes(box)
+        axes.imshow(tile.pixels, aspect="auto")
         axes.set_axis_off()
         confusion = tile.confusion
         verdict = "missed" if confusion.kind == "miss" else f"taken for {_short(confusion.template.subject)}"
-        text = f"{_short(confusion.probe.subject)}\n{verdict}\n{confusion.score:.3f}"
+        text = f"{_short(confusion.probe.subject)}\n{verdict}, {confusion.score:.3f}"
         # A name may hold dollar signs, and is no formula.
-        axes.set_title(text, fontsize=7, color=palette.ink, parse_math=False)
+        figure.text(left / wide, top / high, text, fontsize=7, color=palette.ink, va="top", parse_math=False)
     return figure
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kith.evaluation import bootstrap
 from kith.evaluation.bootstrap import AtRate, Figure, Refused, Sample
-from kith.evaluation.curves import Curve, curve
+from kith.evaluation.curves import Curve, at_rates_with_curve
 from kith.evaluation.open_set import Labels, Vectors
 from kith.evaluation.verification import held_out, pair_scores
 
@@ -22,7 +22,7 @@ _FOLDS = 10
 #: Genuine pairs drawn of one identity: a person with many pictures must not be most of the figure.
 _PER_IDENTITY = 10
 #: Comparisons of everybody with everybody beyond which a part is drawn; bounds memory and the time of resampling.
-_MOST_COMPARISONS = 300_000
+MOST_COMPARISONS = 300_000
 
 Rows = NDArray[np.intp]
 
@@ -67,10 +67,11 @@ def verify(
     one, other = codes[pairs.left], codes[pairs.right]
     genuine = Sample(scores[same], one[same])
     impostor = Sample(scores[~same], np.stack([one[~same], other[~same]], axis=1))
+    at, roc = at_rates_with_curve([(genuine, impostor)], drawn, fars, COMPARISONS)
     return Verification(
         accuracy=None if pairs.folds is None else _accuracy(scores, same, pairs.folds, one, other, drawn),
-        at=bootstrap.at_rates([(genuine, impostor)], drawn, fars, COMPARISONS),
-        roc=curve([(genuine, impostor)], drawn, COMPARISONS),
+        at=at,
+        roc=roc,
         folds=0 if pairs.folds is None else len(np.unique(pairs.folds)),
         genuine=scores[same],
         impostor=scores[~same],
@@ -100,7 +101,7 @@ def draw_pairs(labels: Labels, random: np.random.Generator) -> Pairs:
     return Pairs(np.concatenate(left), np.concatenate(right), np.concatenate(same), np.concatenate(folds))
 
 
-def all_comparisons(labels: Labels, random: np.random.Generator, most: int = _MOST_COMPARISONS) -> Pairs:
+def all_comparisons(labels: Labels, random: np.random.Generator, most: int = MOST_COMPARISONS) -> Pairs:
     """Every picture with every other one; of more than `most` impostor or genuine pairs that many are drawn."""
     codes = np.unique(labels, return_inverse=True)[1]
     rows = np.arange(len(codes))

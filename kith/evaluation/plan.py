@@ -96,11 +96,13 @@ def _beside(folder: Path, names: tuple[str, ...], index: Index) -> tuple[Path, .
 
 
 def _folder_of(file: Path) -> Path:
-    """Where the pictures of a list are, when nobody says: beside it, or in one folder beside it."""
+    """Where the pictures of a list are, when nobody says: beside it, or in the folder there with most of its people."""
     people = {identity for identity, _ in names_of(file)}
-    inner = sorted(path for path in file.parent.iterdir() if path.is_dir())
-    found = [place for place in (file.parent, *inner) if any((place / person).is_dir() for person in people)]
+    places = [file.parent, *sorted(path for path in file.parent.iterdir() if path.is_dir())]
+    held = {place: sum((place / person).is_dir() for person in people) for place in places}
+    most = max(held.values())
+    found = [place for place in places if most and held[place] == most]
     if len(found) != 1:
-        places = ", ".join(str(place) for place in found) or "nowhere near it"
-        raise Rejected(f"the pictures of {file} are in {places}; name their folder with --data")
+        where = ", ".join(str(place) for place in found) or "nowhere near it"
+        raise Rejected(f"the pictures of {file} are in {where}; name their folder with --data")
     return found[0]

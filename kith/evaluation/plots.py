@@ -186,6 +186,8 @@ def _percent_axes(axes: Axes, *, x: bool, y: bool) -> None:
 def _legend(
     axes: Axes, palette: Palette, place: Literal["upper right", "lower right", "lower left"] = "upper right"
 ) -> None:
+    if not axes.get_legend_handles_labels()[0]:
+        return  # every line was refused
     axes.legend(
         loc=place,
         framealpha=0.85,

@@ -189,11 +189,12 @@ def _plots(evaluation: Evaluation) -> Iterator[Plot]:
             "templates, of strangers with the nearest subject.",
             lambda palette: plots.histogram(mated, scored.non_mated.max(axis=1), lines, palette),
         )
-        yield Plot(
-            "gallery_size",
-            "Rank-1 and TPIR over the size of the gallery, with 95 % intervals.",
-            lambda palette: plots.sizes(found.sizes, palette),
-        )
+        if any(isinstance(size.ranks[1], Estimate) for size in found.sizes):
+            yield Plot(
+                "gallery_size",
+                "Rank-1 and TPIR over the size of the gallery, with 95 % intervals.",
+                lambda palette: plots.sizes(found.sizes, palette),
+            )
         if isinstance(found.det, Curve):
             det = found.det
             yield Plot("det", "DET of the whole gallery, with its 95 % band.", lambda palette: plots.det(det, palette))

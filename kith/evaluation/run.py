@@ -13,7 +13,7 @@ from kith.evaluation.bootstrap import Estimate, Refused
 from kith.evaluation.confusions import Confusion, hardest
 from kith.evaluation.embedding import Embedded, embed_images
 from kith.evaluation.identification import Identification, Scored, identify, score
-from kith.evaluation.pairs import Pairs, Verification, all_comparisons, draw_pairs, verify
+from kith.evaluation.pairs import MOST_COMPARISONS, Pairs, Verification, all_comparisons, draw_pairs, verify
 from kith.evaluation.plan import Plan
 from kith.evaluation.split import Split, split_identities
 
@@ -74,18 +74,20 @@ def run(
     *,
     templates: int = 2,
     seed: int = 0,
+    comparisons: int = MOST_COMPARISONS,
     tell: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """Embed the pictures of `plan` and find every figure; the same for the same seed and machine.
 
-    tell: how many pictures are done; say: which step begins. Raises Rejected when no picture can be used.
+    templates: enrolled per subject, where no list says. comparisons: most of every picture with every other one; more
+    take longer. tell: how many pictures are done; say: which step begins. Raises Rejected when no picture can be used.
     """
     began_s = time.perf_counter()
     embedded = embed_images(embedder, reader, plan.images, tell)
     took_s = time.perf_counter() - began_s
     say("comparing pairs")
-    verification = _verification(embedded, plan, seed)
+    verification = _verification(embedded, plan, comparisons, seed)
     identified = None
     if plan.identify:
         say("searching galleries")
@@ -93,7 +95,7 @@ def run(
     return Evaluation(pack, embedder.runtime, plan, seed, embedded, took_s, verification, identified)
 
 
-def _verification(embedded: Embedded, plan: Plan, seed: int) -> tuple[Compared, ...]:
+def _verification(embedded: Embedded, plan: Plan, comparisons: int, seed: int) -> tuple[Compared, ...]:
     labels = embedded.subjects
     if plan.pairs is None:
         origin = "drawn, in folds of different people"
@@ -106,7 +108,7 @@ def _verification(embedded: Embedded, plan: Plan, seed: int) -> tuple[Compared, 
     compared = [Compared("Pairs", origin, _verified(embedded, pairs, np.random.default_rng([seed, 1])))]
     if plan.identify:
         # With lists of pairs alone, nobody asked about other pairs than theirs.
-        all_pairs = all_comparisons(labels, np.random.default_rng([seed, 2]))
+        all_pairs = all_comparisons(labels, np.random.default_rng([seed, 2]), comparisons)
         found = _verified(embedded, all_pairs, np.random.default_rng([seed, 3]))
         compared.append(Compared("All comparisons", everybody, found))
     return tuple(compared)

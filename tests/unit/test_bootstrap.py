@@ -15,7 +15,7 @@ from kith.evaluation.bootstrap import (
     share,
     too_small,
 )
-from kith.evaluation.curves import Curve, curve
+from kith.evaluation.curves import Curve, at_rates_with_curve
 
 
 def estimate(figure: Figure) -> Estimate:
@@ -141,7 +141,9 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_a_curve_ends_where_the_sample_does_and_never_falls() -> None:
-    found = curve([trials(7)], draw(np.random.default_rng(0), 40, 40, resamples=100), "searches")
+    drawn = draw(np.random.default_rng(0), 40, 40, resamples=100)
+    at, found = at_rates_with_curve([trials(7)], drawn, [0.1], "searches")
+    assert at == at_rates([trials(7)], drawn, [0.1], "searches")
     assert isinstance(found, Curve)
     assert found.rates[0] == pytest.approx(3 / 200)
     values = [point.value for point in found.accepted]
@@ -151,7 +153,8 @@ def test_a_curve_ends_where_the_sample_does_and_never_falls() -> None:
 
 def test_four_trials_make_no_curve() -> None:
     few = Sample(np.arange(4.0), np.arange(4))
-    assert isinstance(curve([(few, few)], draw(np.random.default_rng(0), 4), "searches"), Refused)
+    _, found = at_rates_with_curve([(few, few)], draw(np.random.default_rng(0), 4), [], "searches")
+    assert isinstance(found, Refused)
 
 
 def test_rates_are_written_as_people_write_them() -> None:
