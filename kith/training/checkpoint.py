@@ -26,7 +26,7 @@ class Position:
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """network, average, best: state dicts (best: of the best validation so far, empty before the first). optimiser,
-    head: of the current phase. best_score: what `best` reached. wanted: fingerprint of the configuration."""
+    head, memory: of the current phase. best_score: what `best` reached. wanted: fingerprint of the configuration."""
 
     position: Position
     network: dict[str, Tensor]
@@ -35,6 +35,7 @@ class Checkpoint:
     best_score: float
     optimiser: dict[str, Any]
     head: list[Tensor]
+    memory: dict[str, float]
     wanted: str
 
 

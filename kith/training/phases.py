@@ -38,7 +38,8 @@ class Tools:
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """wants_vectors: the sampler learns from embeddings before each epoch. diagnosis: what is going wrong, if anything
-    is. front: the network with its first stages frozen, where they are."""
+    is. front: the network with its first stages frozen, where they are. triplet: the objective where it is made of
+    triplets, whose curriculum moves on between epochs."""
 
     name: str
     objective: Objective
@@ -46,6 +47,7 @@ class Lesson:
     wants_vectors: bool = False
     diagnosis: Callable[[], str | None] = lambda: None
     front: FrozenFront | None = None
+    triplet: Triplet | None = None
 
 
 class Shuffled:
@@ -85,8 +87,8 @@ def _lesson(phase: Phase, tools: Tools, faces: Faces, seed: int) -> Lesson:
     shuffled = Shuffled(len(faces.labels), phase.batch, seed)
     if phase.objective == "triplet":
         triplet = Triplet(phase.miner, phase.margin, tools.normalise, seed)
-        kind = NeighbourhoodSampler if phase.sampler == "neighbourhoods" else PkSampler
-        sampler = kind(
+        look_alikes = phase.sampler == "neighbourhoods" or triplet.curriculum is not None
+        sampler = (NeighbourhoodSampler if look_alikes else PkSampler)(
             faces.labels.tolist(),
             subjects=phase.subjects,
             images=phase.images,
@@ -94,7 +96,8 @@ def _lesson(phase: Phase, tools: Tools, faces: Faces, seed: int) -> Lesson:
             batches_per_epoch=phase.steps_per_epoch,
         )
         name = f"triplets, {phase.miner}" + (", neighbourhoods" if phase.sampler == "neighbourhoods" else "")
-        return Lesson(name, triplet, sampler, phase.sampler == "neighbourhoods", triplet.guard.diagnosis)
+        triplet.recall(triplet.memory(), sampler)
+        return Lesson(name, triplet, sampler, look_alikes, triplet.diagnosis, triplet=triplet)
     if phase.objective in ("distil", "distil-pieces"):
         if tools.teacher is None:
             raise Misconfigured(

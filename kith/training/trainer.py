@@ -6,12 +6,12 @@ resumed makes the very steps an undisturbed one makes.
 
 import copy
 import hashlib
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from kith.training.checkpoint import Checkpoint, Position, load, save
 from kith.training.config import Phase, TrainConfig
 from kith.training.faces import Faces
 from kith.training.loader import Batch, Loader
+from kith.training.optimiser import learning_rate, optimiser_of
 from kith.training.phases import Lesson, Tools, lesson_of
 from kith.training.progress import Epoch, Progress
 from kith.training.vectors import embed_all
 
 CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.jsonl"
 FAILED_BATCH = "failed-batch.npz"
 
 
@@ -48,8 +50,9 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, tools: Tools, faces: Faces, held_out: Faces | None, out: Path, progress: Progress
     ) -> None:
-        self._config, self._tools, self._faces, self._held_out = config, tools, faces, held_out
+        self._config, self._tools, self._faces = config, tools, faces
         self._out, self._progress = out, progress
+        self._held_out = held_out if self._can_judge(held_out) else None
         self._network = tools.network
         self._average = copy.deepcopy(tools.network).eval()
         self._best: dict[str, Tensor] = {}
@@ -65,6 +68,8 @@ class Trainer:
     def run(self, resume: bool = False) -> Trained:
         """All phases. Raises Diverged when the loss is no number any more (the batch is kept in `failed-batch.npz`)."""
         start, state = Position(), None
+        if not resume:
+            (self._out / HISTORY).unlink(missing_ok=True)
         if resume and (self._out / CHECKPOINT).is_file():
             state = load(self._out / CHECKPOINT, self._wanted())
             start = state.position
@@ -84,19 +89,21 @@ class Trainer:
         head = list(lesson.objective.parameters())
         learning = self._network if lesson.front is None else lesson.front
         weights = [*learning.parameters(), *head]
-        optimiser = _optimiser(phase, weights)
+        optimiser = optimiser_of(phase, weights)
         if state is not None and state.optimiser:
             optimiser.load_state_dict(state.optimiser)
             for parameter, saved in zip(head, state.head, strict=True):
                 parameter.data.copy_(saved)
+            if lesson.triplet is not None:
+                lesson.triplet.recall(state.memory, lesson.sampler)
         for epoch in range(start.epoch, phase.epochs):
             first = start.step if epoch == start.epoch else 0
             if lesson.wants_vectors:
                 lesson.sampler.learn(self._vectors(self._faces.pixels))
             self._epoch(Position(number, epoch, first), phase, lesson, optimiser, head)
-            save(self._out / CHECKPOINT, self._state(Position(number, epoch + 1), optimiser, head))
+            self._save(Position(number, epoch + 1), lesson, optimiser, head)
         # The next phase begins with an optimiser and a head of its own.
-        save(self._out / CHECKPOINT, self._state(Position(number + 1), None, []))
+        self._save(Position(number + 1))
 
     def _epoch(
         self, at: Position, phase: Phase, lesson: Lesson, optimiser: torch.optim.Optimizer, head: list[nn.Parameter]
@@ -110,7 +117,7 @@ class Trainer:
         # A number of its own for every epoch of every phase: the loader's randomness must not repeat.
         for step, batch in self._loader.load(plan, at.phase * 100_000 + at.epoch, at.step):
             for group in optimiser.param_groups:
-                group["lr"] = _rate(phase, at.epoch * len(plan) + step, whole)
+                group["lr"] = learning_rate(phase, at.epoch * len(plan) + step, whole)
             facts = self._step(batch, lesson, optimiser)
             for key, value in facts.items():
                 sums[key] = sums.get(key, 0.0) + value
@@ -118,11 +125,12 @@ class Trainer:
             rate = seen / (time.monotonic() - began_s)
             self._progress.step(name, step + 1, len(plan), facts, rate)
             if time.monotonic() - self._saved_s > self._config.checkpoint_minutes * 60:
-                save(self._out / CHECKPOINT, self._state(Position(at.phase, at.epoch, step + 1), optimiser, head))
+                self._save(Position(at.phase, at.epoch, step + 1), lesson, optimiser, head)
         took_s = time.monotonic() - began_s
         steps = max(1, len(plan) - at.step)
-        if (warning := lesson.diagnosis()) is not None:
-            self._progress.note(warning)
+        for finding in (lesson.diagnosis(), lesson.triplet and lesson.triplet.move_on(lesson.sampler)):
+            if finding is not None:
+                self._progress.note(finding)
         self._end_epoch(
             Epoch(
                 at.phase, lesson.name, at.epoch, {k: v / steps for k, v in sums.items()}, None, seen / took_s, took_s
@@ -173,7 +181,25 @@ class Trainer:
             record.phase, record.objective, record.epoch, record.facts, figures, record.rate, record.seconds, best
         )
         self._history.append(done)
+        with (self._out / HISTORY).open("a") as written:
+            written.write(json.dumps(asdict(done)) + "\n")
         self._progress.epoch(done)
+
+    def _can_judge(self, held_out: Faces | None) -> bool:
+        """Whether the people held out are enough to measure anything at the rate wanted; said once, not every epoch."""
+        if held_out is None:
+            return False
+        try:
+            quick_open_set(
+                np.eye(len(held_out.labels), 2, dtype=np.float32), held_out.labels, self._config.validation.fpir
+            )
+        except ValueError as few:
+            self._progress.note(
+                f"the {len(held_out.names)} people held out judge nothing ({few}): hold out more, or raise "
+                "validation.fpir"
+            )
+            return False
+        return True
 
     def validate(self) -> dict[str, float]:
         """DIR at the configured FPIR, rank-1 on the subjects held out, by the averaged network."""
@@ -186,9 +212,15 @@ class Trainer:
     def _vectors(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return embed_all(self._average, pixels, self._tools.normalise)
 
-    def _state(self, at: Position, optimiser: torch.optim.Optimizer | None, head: list[nn.Parameter]) -> Checkpoint:
+    def _save(
+        self,
+        at: Position,
+        lesson: Lesson | None = None,
+        optimiser: torch.optim.Optimizer | None = None,
+        head: Sequence[nn.Parameter] = (),
+    ) -> None:
         self._saved_s = time.monotonic()
-        return Checkpoint(
+        state = Checkpoint(
             position=at,
             network=self._network.state_dict(),
             average=self._average.state_dict(),
@@ -196,13 +228,20 @@ class Trainer:
             best_score=self._best_score,
             optimiser={} if optimiser is None else optimiser.state_dict(),
             head=[parameter.detach() for parameter in head],
+            memory=lesson.triplet.memory() if lesson is not None and lesson.triplet is not None else {},
             wanted=self._wanted(),
         )
+        save(self._out / CHECKPOINT, state)
 
     def _restore(self, state: Checkpoint) -> None:
         self._network.load_state_dict(state.network)
         self._average.load_state_dict(state.average)
         self._best, self._best_score = state.best, state.best_score
+        at = (state.position.phase, state.position.epoch)
+        lines = (self._out / HISTORY).read_text().splitlines() if (self._out / HISTORY).is_file() else []
+        known = (Epoch(**json.loads(line)) for line in lines)
+        # An epoch that was over before its checkpoint was written is done again.
+        self._history = [epoch for epoch in known if (epoch.phase, epoch.epoch) < at]
 
     def _wanted(self) -> str:
         """What must not change between a run and its continuation: the configuration and whom it learns from."""
@@ -218,23 +257,3 @@ class Trainer:
             labels=batch.labels.numpy(),
             rows=batch.indices.numpy(),
         )
-
-
-def _optimiser(phase: Phase, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    wanted: list[dict[str, Any]] = [
-        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": phase.weight_decay},
-        # Scales and shifts are not overfitted with; pulling them to zero only slows the network down.
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if phase.optimiser == "sgd":
-        return torch.optim.SGD(wanted, lr=phase.learning_rate, momentum=0.9)
-    return torch.optim.AdamW(wanted, lr=phase.learning_rate)
-
-
-def _rate(phase: Phase, step: int, of: int) -> float:
-    """Learning rate of a step: a linear warm-up, then half a cosine down to the final rate."""
-    if step < phase.warm_up_steps:
-        return phase.learning_rate * (step + 1) / phase.warm_up_steps
-    done = (step - phase.warm_up_steps) / max(1, of - phase.warm_up_steps)
-    span = phase.learning_rate - phase.final_learning_rate
-    return float(phase.final_learning_rate + span * (1 + np.cos(np.pi * min(1.0, done))) / 2)
