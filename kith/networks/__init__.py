@@ -9,10 +9,17 @@ from collections.abc import Callable
 from torch import nn
 
 from kith.errors import InvalidPack
+from kith.networks.iresnet import IResNet50
 from kith.networks.mobilefacenet import MobileFaceNet
+from kith.networks.resnet import resnet18, resnet50
 
-#: Builder name, as it stands in a pack's manifest, to builder.
-BUILDERS: dict[str, Callable[[int], nn.Module]] = {"mobilefacenet": MobileFaceNet}
+#: Builder name, as it stands in a pack's manifest, to builder. Dimensions in use are 128, 256 and 512; any will do.
+BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "mobilefacenet": MobileFaceNet,
+    "iresnet50": IResNet50,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+}
 
 
 def build(name: str, dimension: int) -> nn.Module:
