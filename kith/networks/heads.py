@@ -55,7 +55,7 @@ def cut_head(classifier: AnyClassifier, layer: str | None = None, sample: Tensor
     layer whose output is wanted; None for the input of the classification layer: the last linear layer or 1×1
     convolution, if its output, perhaps through softmax, log-softmax or sigmoid, is what leaves the classifier. Maps
     (n, c, h, w) are averaged. sample: a batch as the classifier takes it, by which the layers are found; None for noise
-    of 2×3×112×112, or an ExportedProgram's own shape. Raises Rejected, listing the layers, when the head or the layer is
+    of 2×3×112×112, or an ExportedProgram's own shape. Raises Rejected, listing the layers, when head or layer is
     not found.
     """
     given = _sample_of(classifier, sample)
