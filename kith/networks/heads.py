@@ -58,7 +58,7 @@ def cut_head(classifier: AnyClassifier, layer: str | None = None, sample: Tensor
     of 2×3×112×112, or an ExportedProgram's own shape. Raises Rejected, listing the layers, when head or layer is
     not found.
     """
-    given = _sample_of(classifier, sample)
+    given = sample_for(classifier) if sample is None else sample
     probe = _probe(classifier, given)
     head = find_head(probe.ran, probe.output)
     classes = None if head is None else head.output.shape[1]
@@ -82,6 +82,15 @@ def project(cut: Cut, dimension: int, random: torch.Generator | None = None) -> 
     nn.init.orthogonal_(linear.weight, generator=random or torch.Generator().manual_seed(0))
     network = nn.Sequential(cut.network, linear, nn.BatchNorm1d(dimension)).eval()
     return replace(cut, network=network, dimension=dimension, head=None)
+
+
+def sample_for(classifier: AnyClassifier) -> Tensor:
+    """A batch of noise as `classifier` takes it: an ExportedProgram says what it was recorded for, else 2×3×112×112."""
+    if isinstance(classifier, ExportedProgram) and classifier.example_inputs:
+        (first, *_), _ = classifier.example_inputs
+        if isinstance(first, Tensor) and first.ndim == 4:
+            return default_sample(first.shape[-1], len(first))
+    return default_sample()
 
 
 class _Pooled(nn.Module):
@@ -112,16 +121,6 @@ def _probe(classifier: AnyClassifier, sample: Tensor) -> _Probe:
             f"the classifier does not run on a batch of {tuple(sample.shape)}: {reason[0]}; name the side of its input "
             "in pixels with --input-size"
         ) from None
-
-
-def _sample_of(classifier: AnyClassifier, sample: Tensor | None) -> Tensor:
-    if sample is not None:
-        return sample
-    if isinstance(classifier, ExportedProgram) and classifier.example_inputs:
-        (first, *_), _ = classifier.example_inputs
-        if isinstance(first, Tensor) and first.ndim == 4:
-            return default_sample(first.shape[-1], len(first))
-    return default_sample()
 
 
 def _checked(cut: Cut, sample: Tensor) -> Cut:
