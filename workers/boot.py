@@ -24,6 +24,7 @@ from kith.checkpoints import Pack, load_pack
 from kith.errors import KithError, Misconfigured
 from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
 from kith.ledger import WorkerBeat
+from kith.packs.shipped import default_pack, resolve_pack
 from kith.replica import Follower
 from kith.settings import Settings, load
 from workers import app as celery_app
@@ -74,9 +75,11 @@ def _embed(options: _Options) -> int:
 
     keep_memory()
     settings = options.settings
-    if settings.model.pack is None:
+    named = settings.model.pack
+    folder = default_pack() if named is None else resolve_pack(named, settings.home)
+    if folder is None:
         raise Misconfigured("no model pack is named; set model.pack in the configuration or KITH_MODEL__PACK")
-    pack = load_pack(settings.model.pack.expanduser())
+    pack = load_pack(folder)
     state, store = redis_client(settings), image_store(settings)
     store.check()
     ledger, galleries = RedisLedger(state, settings), RedisGalleryStore(state, settings.redis.prefix)

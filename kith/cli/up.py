@@ -12,6 +12,7 @@ from kith.cli.running import Ended, ending_raises, running
 from kith.cli.terminal import Json, answer, answer_json, globals_of, say
 from kith.errors import Misconfigured
 from kith.installation import names_redis
+from kith.packs.shipped import default_pack, resolve_pack
 from kith.settings import Settings, load
 from kith.stack import Stack, local_settings
 
@@ -24,7 +25,12 @@ def up(
     embed: Annotated[int, typer.Option(min=1, help="Embed workers: they find, embed and compare faces.")] = 1,
     publish: Annotated[int, typer.Option(min=1, help="Publish workers.")] = 1,
     home: Annotated[Path | None, typer.Option("--home", help="Where everything is kept (default ~/.kith).")] = None,
-    pack: Annotated[Path | None, typer.Option("--pack", help="Model pack (default: the setting model.pack).")] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            "--pack", help="Model pack, a folder or a name (default: the setting model.pack, else kith-small)."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run Valkey, the image store and the workers on this machine until Ctrl-C.
@@ -66,17 +72,17 @@ def up(
 
 
 def with_pack(settings: Settings, pack: Path | None) -> Settings:
-    """`settings` with the model pack to use: `pack`, else the configured one, else the development weights beside the
-    checkout. Raises Misconfigured when there is none."""
-    found = pack or settings.model.pack or development_weights()
+    """`settings` with the folder of the model pack to use: `pack`, else the configured one, each by its path or its
+    name; else the pack that ships with Kith, else the development weights beside the checkout. Raises Misconfigured
+    when there is none."""
+    named = pack or settings.model.pack
+    found = default_pack() or development_weights() if named is None else resolve_pack(named, settings.home)
     if found is None:
         raise Misconfigured(
             "no model pack is named; give one with --pack DIR, KITH_MODEL__PACK or model.pack in the configuration"
         )
-    found = found.expanduser().resolve()
-    if not found.is_dir():
-        raise Misconfigured(f"the model pack {found} is not a folder (--pack, KITH_MODEL__PACK, model.pack)")
-    return settings.model_copy(update={"model": settings.model.model_copy(update={"pack": found})})
+    chosen = settings.model.model_copy(update={"pack": found.expanduser().resolve()})
+    return settings.model_copy(update={"model": chosen})
 
 
 def pack_of(settings: Settings) -> Pack:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kith import cli, errors
+from kith.checkpoints import simulated_pack
 from kith.cli import results
 from kith.cli.config import masked
 from kith.cli.exits import MEANINGS, Exit, exit_of
@@ -91,6 +92,7 @@ def test_a_folder_under_the_home_directory_is_found_though_no_shell_says_where_t
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KITH_SHARED_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr("kith.cli.up.default_pack", lambda: None)
     for person in ("ada", "bob"):
         (tmp_path / "photos" / person).mkdir(parents=True)
         for name in ("1.jpg", "2.jpg"):
@@ -248,6 +250,7 @@ def test_the_model_pack_is_the_named_one_or_a_clear_line_says_how_to_name_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KITH_SHARED_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr("kith.cli.up.default_pack", lambda: None)
     with pytest.raises(Misconfigured, match="--pack"):
         with_pack(load(), None)
     with pytest.raises(Misconfigured, match="is not a folder"):
@@ -256,3 +259,24 @@ def test_the_model_pack_is_the_named_one_or_a_clear_line_says_how_to_name_one(
     assert with_pack(configured, None).model.pack == tmp_path
     (tmp_path / "other").mkdir()
     assert with_pack(configured, tmp_path / "other").model.pack == tmp_path / "other"
+
+
+def test_where_no_pack_is_named_the_shipped_one_is_used_before_the_development_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "weights").mkdir(parents=True)
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.setenv("KITH_SHARED_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("kith.cli.up.default_pack", lambda: None)
+    assert with_pack(load(), None).model.pack == tmp_path / "data" / "weights"
+    monkeypatch.setattr("kith.cli.up.default_pack", lambda: tmp_path / "shipped")
+    assert with_pack(load(), None).model.pack == tmp_path / "shipped"
+
+
+def test_a_pack_is_named_by_what_it_is_called_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pack = simulated_pack(tmp_path / "home" / "packs" / "mine").path
+    assert with_pack(load(), Path("mine")).model.pack == pack
+    monkeypatch.setenv("KITH_MODEL__PACK", "mine")
+    assert with_pack(load(), None).model.pack == pack
+    with pytest.raises(Misconfigured, match=r"no model pack is called theirs.*packs here: .*mine"):
+        with_pack(load(), Path("theirs"))
