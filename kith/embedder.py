@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kith.checkpoints import Pack
-from kith.errors import InvalidPack
+from kith.errors import InvalidPack, Misconfigured
 
 Crop = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 
 #: Shorter rows have no direction: dividing by their length would make a confident vector out of rounding errors.
 _MIN_LENGTH = 1e-6
+
+#: What may run a network: see `model.runtime` in config/default.toml.
+RUNTIMES = ("auto", "float32", "fused", "bfloat16", "float16", "onnxruntime", "compiled")
 
 #: A larger batch must win by more than this: it makes the first face of it wait longer.
 _WORTH_A_LARGER_BATCH = 1.03
@@ -63,14 +66,14 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(pack: Pack, device: str = "auto", threads: int = 0) -> Embedder:
+def open_embedder(pack: Pack, device: str = "auto", threads: int = 0, runtime: str = "auto") -> Embedder:
     """The embedder of `pack`, tried once on a grey crop.
 
     device: `auto` (CUDA when it is there), `cpu` or `cuda`. threads: CPU threads of one forward call, 0 for half the
-    cores. Raises InvalidPack when the weights cannot be used, Misconfigured when the device or the
-    runtime is missing.
+    cores. runtime: one of RUNTIMES; `auto` takes the fastest that agrees with float32. Raises InvalidPack when the
+    weights cannot be used, Misconfigured when the device or the runtime is missing or does not fit the pack.
     """
-    embedder = _open(pack, device, threads)
+    embedder = _open(pack, device, threads, runtime)
     grey = np.full((pack.input_size, pack.input_size, 3), 128, np.uint8)
     embed(embedder, [grey])
     return embedder
@@ -145,7 +148,9 @@ def unit_rows(out: NDArray[Any], n: int, dimension: int) -> Vectors:
     return rows
 
 
-def _open(pack: Pack, device: str, threads: int) -> Embedder:
+def _open(pack: Pack, device: str, threads: int, runtime: str) -> Embedder:
+    if runtime not in RUNTIMES:
+        raise Misconfigured(f"no runtime is called {runtime!r}; known: {', '.join(RUNTIMES)}")
     # Imported here, not above: each runtime is a large library, and a worker has use for one.
     if pack.manifest.embedder.format == "simulated":
         from kith.runtimes.simulated import SimulatedEmbedder  # noqa: PLC0415
@@ -154,7 +159,13 @@ def _open(pack: Pack, device: str, threads: int) -> Embedder:
     if pack.manifest.embedder.format == "onnx":
         from kith.runtimes.onnx import OnnxEmbedder  # noqa: PLC0415
 
+        if runtime not in ("auto", "onnxruntime"):
+            raise Misconfigured(f"{pack.path} is an ONNX model: onnxruntime runs it, not {runtime} (model.runtime)")
         return OnnxEmbedder(pack, device, threads)
+    if runtime == "onnxruntime":
+        from kith.runtimes.exported import open_exported  # noqa: PLC0415
+
+        return open_exported(pack, device, threads)
     from kith.runtimes.pytorch import TorchEmbedder  # noqa: PLC0415
 
-    return TorchEmbedder(pack, device, threads)
+    return TorchEmbedder(pack, device, threads, runtime)

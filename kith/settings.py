@@ -94,6 +94,7 @@ class Store(_Section):
 class Model(_Section):
     pack: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    runtime: Literal["auto", "float32", "fused", "bfloat16", "float16", "onnxruntime", "compiled"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
 
 

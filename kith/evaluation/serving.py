@@ -7,7 +7,9 @@ from kith.embedder import Embedder, open_embedder
 from kith.errors import Misconfigured
 
 
-def open_serving(pack: Pack, aligned: bool, device: str = "auto", threads: int = 0) -> tuple[Embedder, CropReader]:
+def open_serving(
+    pack: Pack, aligned: bool, device: str = "auto", threads: int = 0, runtime: str = "auto"
+) -> tuple[Embedder, CropReader]:
     """The embedder that would serve, and what reads pictures for it; aligned: they are aligned crops already.
 
     Raises InvalidPack, and Misconfigured when photos need a detector the pack lacks; see kith.embedder.open_embedder.
@@ -15,4 +17,4 @@ def open_serving(pack: Pack, aligned: bool, device: str = "auto", threads: int =
     detector = None if aligned else open_detector(pack)
     if detector is None and not aligned:
         raise Misconfigured(f"{pack.path} has no face detector: it takes aligned crops (--aligned)")
-    return open_embedder(pack, device, threads), CropReader(detector, pack.manifest.embedder.template)
+    return open_embedder(pack, device, threads, runtime), CropReader(detector, pack.manifest.embedder.template)

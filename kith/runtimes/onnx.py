@@ -14,15 +14,18 @@ Floats = NDArray[np.float32]
 
 
 class OnnxEmbedder:
-    """One input (n, 3, 112, 112) float32, n free or fixed, one output (n, dimension) float32; see kith.embedder."""
+    """One input (n, 3, 112, 112) float32, n free or fixed, one output (n, dimension) float32; see kith.embedder.
 
-    def __init__(self, pack: Pack, device: str = "auto", threads: int = 0) -> None:
+    model: the network in ONNX, where that is not the pack's own file.
+    """
+
+    def __init__(self, pack: Pack, device: str = "auto", threads: int = 0, model: bytes | None = None) -> None:
         spec = pack.manifest.embedder
         self.dimension = pack.dimension
         self.model_id = pack.model_id
         self._size = pack.input_size
         where = f"{pack.path}: {spec.file}"
-        self._session = open_session(pack.read(spec), device=device, threads=cpu_threads(threads), where=where)
+        self._session = open_session(model or pack.read(spec), device=device, threads=cpu_threads(threads), where=where)
         self.runtime = f"onnxruntime {self._session.get_providers()[0]}"
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:

@@ -30,10 +30,10 @@ EXACT_ABOVE_PX = 28
 class TorchEmbedder:
     """(112, 112, 3) uint8 crops → batch (n, 112, 112, 3) uint8 tensor → (n, dimension) unit rows; see kith.embedder.
 
-    precision: `auto`, or `float32` to have the reference itself.
+    runtime: `auto`, the fastest form that agrees with float32; `float32`, the reference itself; or a form by name.
     """
 
-    def __init__(self, pack: Pack, device: str = "auto", threads: int = 0, precision: str = "auto") -> None:
+    def __init__(self, pack: Pack, device: str = "auto", threads: int = 0, runtime: str = "auto") -> None:
         spec = pack.manifest.embedder
         self.dimension = pack.dimension
         self.model_id = pack.model_id
@@ -47,8 +47,8 @@ class TorchEmbedder:
         self._dtype = torch.float32
         self._network: nn.Module = load_network(pack).to(self._device)
         self.runtime = f"torch {self._device.type} float32"
-        if precision == "auto":
-            self._speed_up()
+        if runtime != "float32":
+            self._speed_up(runtime)
 
     def pack(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Crops to (n, 112, 112, 3) uint8, in page-locked memory when they go to a GPU."""
@@ -73,25 +73,35 @@ class TorchEmbedder:
         return torch.addcmul(self._offset, pixels, self._factor).permute(0, 3, 1, 2).to(self._dtype)
 
     @torch.inference_mode()
-    def _speed_up(self) -> None:
-        """Replace the network by the fastest form of itself that agrees with it."""
+    def _speed_up(self, runtime: str) -> None:
+        """Replace the network by the fastest form of itself that agrees with it, or by the one called `runtime`."""
+        forms = _forms(self._device)
+        wanted = forms if runtime == "auto" else tuple(form for form in (*forms, _COMPILED) if form.name == runtime)
+        why = f"this {self._device.type} has no such form"
         reference, test = self._network, torch.from_numpy(_test_pictures(self._size))
         expected = self.unpack(self.forward(test), len(test))
-        for form in _forms(self._device):
+        for form in wanted:
             try:
                 self._network, self._dtype = self._in_form(form, reference, test), form.input
                 agreement = (self.unpack(self.forward(test), len(test)) * expected).sum(axis=1).min()
             # RuntimeError: an operator this machine does not have. The reference has run, so it is the form.
-            except (TraceError, RuntimeError, InvalidPack):
+            except (TraceError, RuntimeError, InvalidPack) as cannot:
+                why = str(cannot).splitlines()[0] if str(cannot) else type(cannot).__name__
                 continue
             if agreement >= MIN_AGREEMENT:
                 self.runtime = f"torch {self._device.type} {form.name}"
                 return
+            why = f"its vectors have cosine {agreement:.3f} to float32 at worst"
+        if runtime != "auto":
+            raise Misconfigured(f"model.runtime is {runtime}, which cannot serve this network: {why}; set it to auto")
         self._network, self._dtype = reference, torch.float32
 
     def _in_form(self, form: "_Form", reference: nn.Module, test: Tensor) -> nn.Module:
         folded = fold_batch_norms(reference)
         folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if form.compiled:
+            # One graph for batches of any size: without it every new size compiles for seconds in mid-service.
+            return torch.compile(folded.to(form.convolutions), dynamic=True)  # type: ignore[return-value]
         if self._device.type == "cpu":
             self._dtype = torch.float32
             return fuse_activations(folded, self._normalise(test), form.convolutions, form.exact_above_px)
@@ -100,17 +110,23 @@ class TorchEmbedder:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A way to compute the network. input: type of the pixels; see `fuse_activations` for the rest."""
+    """A way to compute the network. input: type of the pixels; compiled: by torch's compiler, which takes a minute and
+    a C++ compiler; see `fuse_activations` for the rest."""
 
     name: str
     convolutions: torch.dtype
     input: torch.dtype = torch.float32
     exact_above_px: int = 0
+    compiled: bool = False
+
+
+#: Never chosen by itself: a worker that starts after a minute is a worker that is missing for a minute.
+_COMPILED = _Form("compiled", torch.bfloat16, torch.bfloat16, compiled=True)
 
 
 def _forms(device: torch.device) -> tuple[_Form, ...]:
     """Fastest first."""
-    exact = _Form("float32 fused", torch.float32)
+    exact = _Form("fused", torch.float32)
     if device.type == "cuda":
         # float16, not bfloat16: three bits more, and an overflow would not pass the agreement or `unit_rows`.
         return (_Form("float16", torch.float16, torch.float16), exact)

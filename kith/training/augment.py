@@ -67,12 +67,10 @@ def augment(crop: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels
 
 def _moved(crop: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels:
     side = crop.shape[0]
-    matrix = cv2.getRotationMatrix2D(
-        ((side - 1) / 2, (side - 1) / 2),
-        float(rng.normal(0, how.turn_deg)) if how.turn_deg else 0.0,
-        float(np.exp(rng.normal(0, how.scale))) if how.scale else 1.0,
-    )
-    matrix[:, 2] += np.float64(how.shift_px) * rng.normal(0, 1, 2)
+    centre = ((side - 1) / 2, (side - 1) / 2)
+    turn, scale = float(rng.normal(0, how.turn_deg)), float(np.exp(rng.normal(0, how.scale)))
+    matrix = np.asarray(cv2.getRotationMatrix2D(centre, turn, scale), np.float64)
+    matrix[:, 2] += rng.normal(0, how.shift_px, 2)
     if rng.random() < how.flip:
         # x becomes side − 1 − x in the output: one warp does both.
         matrix[0] *= -1

@@ -4,7 +4,7 @@ It is written aside and moved into place, so that a kill at any moment leaves th
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Checkpoint:
     best_score: float
     optimiser: dict[str, Any]
     head: list[Tensor]
-    memory: dict[str, float]
     wanted: str
+    memory: dict[str, float] = field(default_factory=dict)
 
 
 def save(file: Path, state: Checkpoint) -> None:

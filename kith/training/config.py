@@ -43,6 +43,8 @@ class Phase(_Section):
     """One phase. objective: `triplet`, `distil` (as a whole), `distil-pieces`, or a margin loss of
     kith.training.margin_losses by name. miner and sampler count for triplets only; `curriculum` lets the run choose.
     frozen_stages: the first so many stages of the network stay as they are, which saves their share of the time.
+    affine_rate: scales and shifts learn so many times faster. AdamW moves a weight by at most the learning rate a step,
+    and a scale has further to go than a filter: taught piece by piece, many have to reach 0.
     """
 
     objective: str
@@ -60,6 +62,7 @@ class Phase(_Section):
     images: Annotated[int, Field(ge=2)] = 4
     steps_per_epoch: Count | None = None
     frozen_stages: Annotated[int, Field(ge=0)] = 0
+    affine_rate: Positive = 1.0
 
 
 class Validation(_Section):

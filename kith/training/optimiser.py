@@ -13,9 +13,9 @@ from kith.training.config import Phase
 def optimiser_of(phase: Phase, weights: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimiser that `phase` names, for `weights`."""
     wanted: list[dict[str, Any]] = [
-        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": phase.weight_decay},
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": phase.weight_decay, "times": 1.0},
         # Scales and shifts are not overfitted with; pulling them to zero only slows the network down.
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0, "times": phase.affine_rate},
     ]
     if phase.optimiser == "sgd":
         return torch.optim.SGD(wanted, lr=phase.learning_rate, momentum=0.9)

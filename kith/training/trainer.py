@@ -117,7 +117,7 @@ class Trainer:
         # A number of its own for every epoch of every phase: the loader's randomness must not repeat.
         for step, batch in self._loader.load(plan, at.phase * 100_000 + at.epoch, at.step):
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(phase, at.epoch * len(plan) + step, whole)
+                group["lr"] = group["times"] * learning_rate(phase, at.epoch * len(plan) + step, whole)
             facts = self._step(batch, lesson, optimiser)
             for key, value in facts.items():
                 sums[key] = sums.get(key, 0.0) + value
@@ -128,7 +128,7 @@ class Trainer:
                 self._save(Position(at.phase, at.epoch, step + 1), lesson, optimiser, head)
         took_s = time.monotonic() - began_s
         steps = max(1, len(plan) - at.step)
-        for finding in (lesson.diagnosis(), lesson.triplet and lesson.triplet.move_on(lesson.sampler)):
+        for finding in (lesson.diagnosis(), lesson.triplet.move_on(lesson.sampler) if lesson.triplet else None):
             if finding is not None:
                 self._progress.note(finding)
         self._end_epoch(

@@ -235,7 +235,7 @@ def test_the_default_cutoff_keeps_strangers_out_of_a_gallery_it_never_saw(
 def test_the_serving_form_agrees_with_float32_on_every_face(
     pack: Pack, crops: list[Pixels], vectors: Vectors, serving: Embedder
 ) -> None:
-    reference = in_batches(TorchEmbedder(pack, "cpu", precision="float32"), crops[::4])
+    reference = in_batches(TorchEmbedder(pack, "cpu", runtime="float32"), crops[::4])
     cosines = (reference * vectors[::4]).sum(axis=1)
     print(f"{serving.runtime}: cosine to float32 {cosines.min():.5f} at worst, {cosines.mean():.5f} on average")
     # Processors round differently; one face in a hundred may lie below, none far.
@@ -254,7 +254,7 @@ def test_the_onnx_export_gives_the_vectors_of_the_state_dict(
         {"net.onnx": root / "weights" / "mobilefacenet_foamliu_b1.onnx"},
     )
     some = crops[::40]
-    plain = in_batches(TorchEmbedder(pack, "cpu", precision="float32"), some)
+    plain = in_batches(TorchEmbedder(pack, "cpu", runtime="float32"), some)
     assert (in_batches(open_embedder(export, "cpu"), some) * plain).sum(axis=1).min() > 0.9999
     assert export.model_id != pack.model_id
 
@@ -268,7 +268,7 @@ def test_golden_vectors_have_not_moved(pack: Pack) -> None:
     waves = [127 + 120 * np.sin(rows / 9 + k) * np.cos(columns / (7 + k)) for k in range(3)]
     turned = np.array(TEMPLATE) @ np.array([[0.97, -0.1], [0.1, 0.97]]) + [8, 20]
     crop = align(np.stack(waves, axis=-1).astype(np.uint8), turned)
-    (vector,) = embed(TorchEmbedder(pack, "cpu", precision="float32"), [crop])
+    (vector,) = embed(TorchEmbedder(pack, "cpu", runtime="float32"), [crop])
     golden = [-0.0428, -0.134, 0.0251, -0.0869, 0.098, 0.2116, 0.0547, 0.0867, 0.0513, 0.1183, 0.0821, 0.0472]
     assert vector[:12] == pytest.approx(golden, abs=1e-3)
     assert pack.model_id == "7b1d5862717e38d2"

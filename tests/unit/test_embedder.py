@@ -261,6 +261,25 @@ def test_simulated_vectors_depend_on_the_picture_alone(tmp_path: Path) -> None:
     assert np.abs(vectors @ vectors.T - np.eye(7)).max() < 0.5
 
 
+@pytest.mark.parametrize("runtime", ["float32", "fused", "onnxruntime"])
+def test_every_runtime_by_name_gives_the_vectors_of_float32(tmp_path: Path, runtime: str) -> None:
+    pack = torch_pack(tmp_path, state_dict())
+    plain = embed(open_embedder(pack, "cpu", runtime="float32"), pictures(3))
+    opened = open_embedder(pack, "cpu", runtime=runtime)
+    assert runtime in opened.runtime
+    assert np.abs(embed(opened, pictures(3)) - plain).max() < 1e-4
+
+
+def test_a_runtime_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
+    pack = torch_pack(tmp_path / "torch", state_dict())
+    with pytest.raises(Misconfigured, match="no runtime is called 'tensorflow'; known: auto"):
+        open_embedder(pack, "cpu", runtime="tensorflow")
+    with pytest.raises(Misconfigured, match="float16, which cannot serve this network: this cpu has no such form"):
+        open_embedder(pack, "cpu", runtime="float16")
+    with pytest.raises(Misconfigured, match="is an ONNX model: onnxruntime runs it, not fused"):
+        open_embedder(onnx_pack(tmp_path / "onnx", None), "cpu", runtime="fused")
+
+
 def test_a_simulated_batch_takes_as_long_as_told(tmp_path: Path) -> None:
     embedder = open_embedder(simulated_pack(tmp_path, seconds_per_batch=0.05))
     batch = embedder.pack(pictures(8))
