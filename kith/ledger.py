@@ -32,7 +32,7 @@ class Start(StrEnum):
     """The ledger's answer to a worker that holds a job's message.
 
     GO: do it. RUNNING: a living worker is at it. SAVED: decided, only its publication is missing. FINISHED: published
-    or buried. POISONED: started too often. ABSENT: no trace of it.
+    or buried. POISONED: started too often, bury it; it counts as started until then. ABSENT: no trace of it.
     """
 
     GO = "go"

@@ -95,12 +95,12 @@ if op == 'start' then
   if was[1] == 'started' and redis.call('EXISTS', P .. ':worker:' .. was[2]) == 1 then return 'running' end
   take(was[3])
   redis.call('ZADD', due, now + ARGV[5], id)
-  if redis.call('HINCRBY', job, 'starts', 1) > tonumber(ARGV[6]) then return 'poisoned' end
   redis.call('HSET', job, 'stage', 'started', 'worker', ARGV[4], 'started', now)
   local mark = P .. ':started:' .. was[3]
   -- A job that was sent again may come by its old message, ahead of jobs that have waited longer: it overtook nobody.
   if was[5] == '1' and tonumber(was[4]) > tonumber(redis.call('GET', mark) or 0) then redis.call('SET', mark, was[4]) end
-  return answered(ARGV[7], 'go')
+  -- Poison is this worker's too: should it end before it has buried the job, the sweeper sends it like any other.
+  return answered(ARGV[7], redis.call('HINCRBY', job, 'starts', 1) > tonumber(ARGV[6]) and 'poisoned' or 'go')
 end
 
 if op == 'save' then
@@ -153,8 +153,9 @@ if op == 'defer' then
   local retries = redis.call('HINCRBY', job, 'retries', 1)
   local wait = math.min(tonumber(ARGV[5]) * 2 ^ (retries - 1), tonumber(ARGV[6]))
   redis.call('ZADD', due, now + wait, id)
-  if retries > tonumber(ARGV[7]) then return answered(ARGV[8], -1) end
+  -- Also for the last time: who is told so may end before it has buried the job, or the sweeper may have sent it again.
   redis.call('HSET', job, 'stage', 'deferred', 'reason', ARGV[4])
+  if retries > tonumber(ARGV[7]) then return answered(ARGV[8], -1) end
   -- A start that failed for want of a part is not a sign of poison.
   redis.call('HINCRBY', job, 'starts', -1)
   return answered(ARGV[8], wait)

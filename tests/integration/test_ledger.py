@@ -165,6 +165,43 @@ def test_a_job_that_kills_its_workers_is_poison_after_a_few_deliveries(ledger: R
     assert [ledger.start(one.job_id, f"w{n}", uuid4().hex) for n in range(4)] == [Start.GO] * 3 + [Start.POISONED]
 
 
+def test_poison_whose_worker_ended_before_burying_it_is_sent_again_until_one_buries_it(
+    ledger: RedisLedger, redis_client: redis.Redis, prefix: str
+) -> None:
+    one = job()
+    ledger.accept_many([one])
+    for n in range(3):
+        assert ledger.start(one.job_id, f"w{n}", uuid4().hex) is Start.GO
+        resent(ledger, redis_client, prefix)
+    assert ledger.start(one.job_id, "w3", uuid4().hex) is Start.POISONED
+    resent(ledger, redis_client, prefix)
+    assert ledger.start(one.job_id, "w4", uuid4().hex) is Start.POISONED
+    assert ledger.bury(letter(one))
+    assert ledger.state(one.job_id).state == "dead"
+    assert ledger.open_count() == 0
+    assert ledger.overdue(10) == []
+
+
+def resent(ledger: RedisLedger, client: redis.Redis, prefix: str) -> None:
+    """A sweep sends the only job again; nobody who started it lives."""
+    let_pass(client, prefix, 31)
+    [found] = ledger.overdue(10)
+    assert (found.stage, found.worker_alive) == (Stage.STARTED, False)
+    assert ledger.resend(found)
+    assert ledger.overdue(10) == []
+
+
+def test_a_living_worker_that_buries_poison_has_it_to_itself_and_is_answered_alike_when_it_asks_again(
+    ledger: RedisLedger,
+) -> None:
+    ledger.accept_many([job()])
+    for n in range(3):
+        ledger.start("j1", f"w{n}", f"d{n}")
+    alive(ledger, "w3")
+    assert [ledger.start("j1", "w3", "d3") for _ in range(2)] == [Start.POISONED] * 2
+    assert ledger.start("j1", "w4", "d4") is Start.RUNNING
+
+
 def test_a_job_put_off_for_want_of_a_part_backs_off_and_is_not_poison(ledger: RedisLedger) -> None:
     one = job()
     ledger.accept_many([one])
@@ -174,6 +211,26 @@ def test_a_job_put_off_for_want_of_a_part_backs_off_and_is_not_poison(ledger: Re
         waits.append(ledger.defer(one.job_id, "store_unavailable: away", uuid4().hex))
     assert waits == [2, 4, 8, None]
     assert ledger.state(one.job_id).reason == "store_unavailable: away"
+
+
+def test_a_job_sent_again_while_its_last_retry_fails_stays_in_the_sweepers_hands(
+    ledger: RedisLedger, redis_client: redis.Redis, prefix: str
+) -> None:
+    ledger.accept_many([job()])
+    for n in range(3):
+        ledger.start("j1", "w1", f"d{n}")
+        ledger.defer("j1", "away", f"d{n}")
+    ledger.start("j1", "w1", "d3")
+    let_pass(redis_client, prefix, 31)
+    [hung] = ledger.overdue(10)
+    assert ledger.resend(hung)
+    assert ledger.defer("j1", "away", "d3") is None
+    # w1 ends here, before it buries the job, and the second message is lost.
+    let_pass(redis_client, prefix, 31)
+    [found] = ledger.overdue(10)
+    assert ledger.resend(found)
+    assert ledger.start("j1", "w2", "d4") is Start.GO
+    assert ledger.defer("j1", "away", "d4") is None
 
 
 def test_overdue_jobs_are_handed_out_with_what_the_sweeper_must_know(

@@ -286,6 +286,20 @@ def test_the_job_of_a_dead_worker_is_sent_again_and_that_of_a_living_one_left_al
     assert house.sweeper.sweep() == Swept(resent=1)
 
 
+def test_a_poisoned_job_whose_worker_died_before_burying_it_ends_in_the_dead_letters(house: House) -> None:
+    message = house.accept()
+    for n in range(4):
+        # Started and never heard of again; the fourth was told that the job is poison.
+        house.ledger.start("j1", f"gone {n}", f"d{n}")
+        house.let_pass(31)
+        assert house.sweeper.sweep() == Swept(resent=1)
+    house.worker.handle(house.broker.sent.pop())
+    [dead] = house.ledger.dead_letters()
+    assert (dead.dead_id, dead.code, dead.payload) == ("j1", "poisoned_job", message)
+    assert house.script.done == []
+    assert house.ledger.open_count() == 0
+
+
 def test_a_worker_that_hangs_on_a_job_loses_it_after_the_timeout(house: House) -> None:
     house.accept()
     house.beat()
