@@ -51,8 +51,8 @@ def scene(cutouts: Sequence[Cutout], rng: np.random.Generator, side: int) -> Sce
 
 
 def window(cutouts: Sequence[Cutout], rng: np.random.Generator) -> Scene:
-    """A face as kith.yunet looks at it again: WINDOW_PX square, a face of about WINDOW_FACE_PX in the middle, black where the
-    photograph ends."""
+    """A face as kith.yunet looks at it again: WINDOW_PX square, a face of about WINDOW_FACE_PX in the middle, black
+    where the photograph ends."""
     cutout = _any(cutouts, rng)
     face_px = WINDOW_FACE_PX * rng.uniform(0.8, 1.25)
     middle = WINDOW_PX / 2 + rng.normal(0, 4, 2)
