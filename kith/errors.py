@@ -10,6 +10,7 @@
     │   ├── GalleryBehind          this worker's replica has not reached the sequence a job demands
     │   ├── Overloaded             more open jobs than the limit allows
     │   ├── NoAnswerYet            a wait for decisions ran out of time; the job is still open
+    │   ├── DownloadFailed         a server of models cannot be reached, or broke off again and again
     │   └── ModelThreadDead        the thread that runs the network has died
     └── Rejected                   the same request will fail again
         ├── ImageRejected          one image; the others of its job are unharmed
@@ -85,6 +86,10 @@ class Overloaded(Retryable):
 
 class NoAnswerYet(Retryable):
     """The job is accepted and still open, the wait for its decisions ran out of time."""
+
+
+class DownloadFailed(Retryable):
+    """A server of models cannot be reached, or broke off again and again; what has arrived is kept."""
 
 
 class ModelThreadDead(Retryable):

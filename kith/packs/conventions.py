@@ -1,6 +1,7 @@
 """What somebody who has a network must say about it: how pixels become its input, and on what terms it may be used."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kith.errors import Rejected
@@ -47,16 +48,19 @@ class Conventions:
         return replace(spec, **{name: value for name, value in said.items() if value is not None})
 
 
-def check_named(said: Conventions, what: str, *, torch: bool, networks: str) -> None:
-    """Raises Rejected, listing the flags, when `said` leaves open how `what`, a network nobody knows, is used."""
+def check_named(said: Conventions, what: str, networks: Sequence[str] = ()) -> None:
+    """Raises Rejected, listing the flags, when `said` leaves open how `what`, a network nobody knows, is used.
+
+    networks: the names one of which has to be given too, for weights without their network.
+    """
     flags = {
         "--channels RGB or BGR": said.channels,
         "--mean (one number, or three)": said.mean,
         "--std (one number, or three)": said.std,
         "--licence TEXT, as its publisher states it": said.licence,
     }
-    if torch:
-        flags[f"--network, one of {networks}"] = said.network
+    if networks:
+        flags[f"--network, one of {', '.join(networks)}"] = said.network
     missing = [flag for flag, value in flags.items() if value is None]
     if missing:
         raise Rejected(

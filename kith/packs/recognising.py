@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kith import known_weights
@@ -92,31 +92,24 @@ def _of_insightface(found: insightface.Found, files: Mapping[str, Path], source:
 
 
 def _as_told(file: Path, source: Path, said: Conventions) -> Parts:
-    onnx = file.suffix == ".onnx"
-    # Imported here: the names of networks are known to torch's side of the house only.
-    from kith.networks import BUILDERS  # noqa: PLC0415
-    from kith.networks.adopt import adopt  # noqa: PLC0415
-
-    check_named(said, str(source), torch=not onnx, networks=", ".join(sorted(BUILDERS)))
-    data: bytes = file.read_bytes()
-    if onnx:
-        dimension, network = onnx_dimension(data, str(file)), None
+    if file.suffix == ".onnx":
+        check_named(said, str(source))
+        data = file.read_bytes()
+        name, spec = "embedder.onnx", EmbedderSpec(format="onnx", dimension=onnx_dimension(data, str(file)))
     else:
-        network = said.network or ""
-        adopted = adopt(data, str(file), network)
-        data, dimension = adopted.weights, adopted.dimension
-    name = "embedder.onnx" if onnx else "embedder.safetensors"
+        # Imported here: an import of ONNX does without torch.
+        from kith.networks import BUILDERS  # noqa: PLC0415
+        from kith.networks.adopt import adopt  # noqa: PLC0415
+
+        check_named(said, str(source), networks=sorted(BUILDERS))
+        adopted = adopt(file.read_bytes(), str(file), said.network or "")
+        name, data = "embedder.safetensors", adopted.weights
+        spec = EmbedderSpec(format="safetensors", dimension=adopted.dimension, network=said.network)
     manifest = Manifest(
         name=_name_of(source),
         licence=said.licence or "",
         source=said.source or f"imported from {source.name}",
-        embedder=EmbedderSpec(
-            format="onnx" if onnx else "safetensors",
-            network=network,
-            file=name,
-            sha256=_NO_HASH,
-            dimension=dimension,
-        ),
+        embedder=replace(spec, file=name, sha256=_NO_HASH),
         default_cutoff=CUTOFF,
         cutoff_note=CUTOFF_NOTE,
     )
