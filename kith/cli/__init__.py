@@ -16,6 +16,7 @@ from kith.cli import (
     evaluate,
     faces,
     galleries,
+    models,
     results,
     status,
     subjects,
@@ -54,7 +55,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for _part in (up, demo, faces, submit, results, subjects, galleries, status, dead, config, train, evaluate, calibrate):
+_SYSTEM = (up, demo, faces, submit, results, subjects, galleries, status, dead, config)
+_LEARNING = (train, evaluate, calibrate, models)
+
+for _part in (*_SYSTEM, *_LEARNING):
     app.add_typer(_part.app)
 
 

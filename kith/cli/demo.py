@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from kith.cli.running import Ended, ending_raises, running
-from kith.cli.terminal import content_of, folder, globals_of, say
+from kith.cli.terminal import content_of, folder, say, settings_for
 from kith.cli.up import development_data, licence_of, pack_of, with_pack
 from kith.client import Client
 from kith.demo.cast import Cast, from_folder, from_shared
 from kith.demo.play import Play
 from kith.demo.screen import Screen
 from kith.errors import Misconfigured
-from kith.settings import Broker, Settings, load
+from kith.settings import Broker, Settings
 from kith.stack import Stack, local_settings
 
 app = typer.Typer()
@@ -41,13 +41,15 @@ def demo(
     Starts a real Valkey server and real workers in a temporary home, and leaves nothing behind.
     """
     cast = _cast(faces)
+    settings = settings_for(context)
     screen = Screen()
     try:
         with (
             ending_raises(),
             tempfile.TemporaryDirectory(prefix="kith-demo-", ignore_cleanup_errors=True) as home,
         ):
-            settings = with_pack(_settings(load(globals_of(context).config), Path(home)), pack)
+            # First the pack: one that is named lies in the person's home, not in the one that is thrown away.
+            settings = _settings(with_pack(settings, pack), Path(home))
             screen.say(f"Kith on the faces of {cast.origin}", "bold")
             screen.say(f"with the model {licence_of(pack_of(settings))}")
             _play(Stack(settings, notify=lambda line: say(f"kith: {line}")), cast, screen, aligned)
