@@ -81,7 +81,7 @@ CATALOGUE = (
                 "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
                 229_738,
                 "described in opencv/opencv_zoo, pull request 310; with this URL: FACE_DET_URL and FACE_DET_SHA in the "
-                "compose file of a public image search service (Lens); the same hash in nine more public repositories",
+                "compose file of a public image search service (Lens); the same hash in ten other public files",
             ),
         ),
         # The blob of FaceRecognizerSF::feature in OpenCV's modules/objdetect/src/face_recognize.cpp.
