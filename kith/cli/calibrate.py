@@ -10,13 +10,24 @@ import typer
 
 from kith.calibration import AtSize, Calibration, calibrate_gallery, templates_of
 from kith.calibration import calibrate as calibrate_people
-from kith.checkpoints import load_pack
+from kith.checkpoints import Pack, load_pack
 from kith.cli.counting import counting
 from kith.cli.exits import Exit
 from kith.cli.extras import needs_training
-from kith.cli.terminal import Aligned, Json, answer, answer_json, answer_table, client_for, folder, plain_table
+from kith.cli.terminal import (
+    Aligned,
+    Json,
+    answer,
+    answer_json,
+    answer_table,
+    client_for,
+    folder,
+    plain_table,
+    settings_for,
+)
 from kith.errors import Rejected
 from kith.evaluation.bootstrap import Estimate, Refused, percent
+from kith.packs.shipped import resolve_pack
 
 app = typer.Typer()
 
@@ -41,7 +52,7 @@ class _Faces:
 def calibrate(
     context: typer.Context,
     pack: Annotated[
-        Path | None, typer.Argument(metavar="PACK", help="The model pack, with --data.", parser=folder)
+        str | None, typer.Argument(metavar="PACK", help="The model pack, a folder or a name; with --data.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -85,7 +96,9 @@ def calibrate(
     random = np.random.default_rng(seed)
     try:
         if data is not None and pack is not None:
-            faces = _of_folder(pack, data, aligned, device, as_json)
+            faces = _of_folder(
+                load_pack(resolve_pack(pack, settings_for(context).home)), data, aligned, device, as_json
+            )
             found = calibrate_people(faces.vectors, faces.labels, fpir, random, subjects, templates)
         else:
             faces = _of_gallery(context, gallery)
@@ -120,19 +133,15 @@ def rounded_up(cutoff: float) -> float:
     return (math.floor(cutoff * _STEPS) + 1) / _STEPS
 
 
-def _of_folder(pack: Path, data: Path, aligned: bool, device: str, quiet: bool) -> _Faces:
+def _of_folder(model: Pack, data: Path, aligned: bool, device: str, quiet: bool) -> _Faces:
     with needs_training():
-        from kith.crops import list_subjects  # noqa: PLC0415
-        from kith.evaluation.embedding import embed_images  # noqa: PLC0415
+        from kith.evaluation.embedding import embed_folder  # noqa: PLC0415
         from kith.evaluation.serving import open_serving  # noqa: PLC0415
-    model = load_pack(pack)
-    listing = list_subjects(data)
     embedder, reader = open_serving(model, aligned, device)
-    with counting("finding and embedding faces", len(listing.images), quiet=quiet) as tell:
-        embedded = embed_images(embedder, reader, listing.images, tell)
-    words = f"{len(embedded.images):,} pictures of {len(set(embedded.subjects.tolist())):,} people in {data}"
-    skipped = {**listing.skipped, **embedded.skipped}
-    return _Faces(embedded.vectors, embedded.subjects, model.model_id, words, skipped)
+    with counting(quiet=quiet) as tell:
+        found = embed_folder(embedder, reader, data, lambda done, of: tell("faces embedded", done, of))
+    words = f"{len(found.images):,} pictures of {len(set(found.subjects.tolist())):,} people in {data}"
+    return _Faces(found.vectors, found.subjects, model.model_id, words, found.skipped)
 
 
 def _of_gallery(context: typer.Context, gallery: str | None) -> _Faces:

@@ -1,12 +1,11 @@
-"""How far a long command is: a bar on a terminal, a line every few seconds elsewhere, always on standard error."""
+"""So many of so many: a bar on a terminal, a line every few seconds elsewhere; always on standard error."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from kith.cli.terminal import say
 
@@ -15,20 +14,27 @@ _LINE_EVERY_S = 5.0
 
 
 @contextmanager
-def counting(text: str, total: int, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """While `total` things are done: gives the function to call with how many are. quiet: no bar, lines only."""
-    if sys.stderr.isatty() and not quiet:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(text, total=total)
-            yield lambda done: bar.update(task, completed=done)
+def counting(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields what is to be called with (what, done, of all). quiet: plain lines also on a terminal."""
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if quiet or not console.is_terminal:
+        next_s = time.monotonic() + _LINE_EVERY_S
+
+        def line(what: str, done: int, of: int) -> None:
+            nonlocal next_s
+            if time.monotonic() >= next_s:
+                next_s = time.monotonic() + _LINE_EVERY_S
+                say(f"  {what}: {done} of {of}")
+
+        yield line
         return
-    next_s = time.monotonic() + _LINE_EVERY_S
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
 
-    def line(done: int) -> None:
-        nonlocal next_s
-        if time.monotonic() >= next_s:
-            next_s = time.monotonic() + _LINE_EVERY_S
-            say(f"kith: {text}: {done:,} of {total:,}")
+        def move(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=of)
+            progress.update(tasks[what], completed=done, total=of)
 
-    yield line
+        yield move

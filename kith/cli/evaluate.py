@@ -8,7 +8,8 @@ import typer
 from kith.checkpoints import load_pack
 from kith.cli.counting import counting
 from kith.cli.extras import needs_training
-from kith.cli.terminal import Aligned, Json, answer, answer_json, answer_table, folder, plain_table, say
+from kith.cli.terminal import Aligned, Json, answer, answer_json, answer_table, folder, plain_table, say, settings_for
+from kith.packs.shipped import resolve_pack
 
 if TYPE_CHECKING:
     from kith.evaluation.run import Evaluation
@@ -29,7 +30,10 @@ def existing(text: str) -> Path:
 
 @app.command(rich_help_panel="Learning")
 def evaluate(
-    pack: Annotated[Path, typer.Argument(metavar="PACK", help="The model pack.", parser=folder, show_default=False)],
+    context: typer.Context,
+    pack: Annotated[
+        str, typer.Argument(metavar="PACK", help="The model pack, a folder or a name.", show_default=False)
+    ],
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", parser=folder, help="Faces: a folder SUBJECT/IMAGE.jpg.")
     ] = None,
@@ -58,6 +62,7 @@ def evaluate(
     aligned: Aligned = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: half the cores.")] = 0,
+    runtime: Annotated[str, typer.Option(help="What runs the network, as model.runtime names it.")] = "auto",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write report.html, plots and evaluation.json there.")
     ] = None,
@@ -82,10 +87,10 @@ def evaluate(
         from kith.evaluation.report import write_report  # noqa: PLC0415
         from kith.evaluation.run import run  # noqa: PLC0415
         from kith.evaluation.serving import open_serving  # noqa: PLC0415
+    model = load_pack(resolve_pack(pack, settings_for(context).home))
     planned = plan(Given(data, pairs, gallery_csv, probes_known, probes_unknown, beside=not split))
-    model = load_pack(pack)
-    embedder, reader = open_serving(model, aligned, device, threads)
-    with counting("finding and embedding faces", len(planned.images), quiet=as_json) as tell:
+    embedder, reader = open_serving(model, aligned, device, threads, runtime)
+    with counting(quiet=as_json) as tell:
         found = run(
             model,
             embedder,
@@ -93,7 +98,7 @@ def evaluate(
             planned,
             templates=templates,
             seed=seed,
-            tell=tell,
+            tell=lambda done: tell("faces embedded", done, len(planned.images)),
             say=lambda step: say(f"kith: {step} …"),
         )
     files = write_report(found, reader, out.expanduser()) if out is not None else ()

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kith.crops import CropReader, Labelled, read_crops
+from kith.crops import CropReader, Labelled, list_subjects, read_crops
 from kith.embedder import Embedder, embed
 from kith.errors import Rejected
 
@@ -60,6 +61,15 @@ def embed_images(
         label, why = next(iter(skipped.items()), ("none named", "nothing to read"))
         raise Rejected(f"none of {len(images)} pictures can be used; the first, {label}: {why}")
     return Embedded(np.concatenate(vectors), tuple(kept), skipped, tuple(duplicates))
+
+
+def embed_folder(
+    embedder: Embedder, reader: CropReader, root: Path, tell: Callable[[int, int], None] = lambda *_: None
+) -> Embedded:
+    """`embed_images` of all pictures SUBJECT/IMAGE.jpg in `root`. tell: how many of how many are done."""
+    listing = list_subjects(root)
+    found = embed_images(embedder, reader, listing.images, lambda done: tell(done, len(listing.images)))
+    return replace(found, skipped={**listing.skipped, **found.skipped})
 
 
 def _tell_from(tell: Callable[[int], None], start: int, done: int) -> None:

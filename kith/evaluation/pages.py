@@ -4,7 +4,7 @@ Everything that comes from outside (names of people and files) is escaped here a
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 _STYLE = """
@@ -14,22 +14,31 @@ _STYLE = """
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.25rem 1rem 4rem; background: var(--ground); color: var(--ink);
-  font: 16px/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 16px/1.55 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .4rem 0; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
 p { margin: .4rem 0; }
-.soft, figcaption, caption { color: var(--soft); font-size: .9rem; text-align: left; }
+.soft, figcaption { color: var(--soft); font-size: .9rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; margin: .3rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); font-size: .9rem; }
-td b { white-space: nowrap; }
+th, td:first-child, td b, .interval { white-space: nowrap; }
 .refused { color: var(--soft); font-style: italic; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.2rem; }
-.faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .8rem; }
+@media (max-width: 40rem) {
+  thead { display: none; }
+  tr { display: block; padding: .35rem 0; border-bottom: 1px solid var(--line); }
+  td { display: block; padding: 0; border: 0; }
+  td:empty { display: none; }
+  td:first-child { color: var(--soft); }
+  td[data-head]::before { content: attr(data-head) " "; color: var(--soft); font-size: .85rem; }
+}
+.plots, .faces { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; border-radius: 6px; }
-.faces figure { background: var(--card); border-radius: 6px; padding: .5rem; font-size: .85rem; line-height: 1.35; }
+.plots figure { flex: 1 1 24rem; max-width: min(100%, 31rem); }
+.faces figure { flex: 1 1 11rem; max-width: 15rem; padding: .5rem; background: var(--card); border-radius: 6px;
+  font-size: .85rem; line-height: 1.35; overflow-wrap: anywhere; }
 details { margin: .4rem 0; }
 summary { cursor: pointer; }
 """
@@ -58,19 +67,21 @@ def paragraph(text: str, soft: bool = False) -> str:
     return f'<p class="soft">{escape(text)}</p>' if soft else f"<p>{escape(text)}</p>"
 
 
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]], caption: str = "") -> str:
-    """A table whose cells are HTML (see `cell`); heads and caption are text."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are HTML (see `cell`); heads are text. On a narrow screen each row becomes a paragraph whose
+    lines begin with their heads."""
     top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    body = "".join("<tr>" + "".join(f"<td>{each}</td>" for each in row) + "</tr>" for row in rows)
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{said}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(_row(heads, row) for row in rows)
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def cell(text: str, strong: str = "", refused: bool = False) -> str:
-    """Text for a cell: a figure in bold, and what belongs to it."""
+    """Text for a cell: a figure in bold, and the interval that belongs to it."""
+    # A number and its unit stay on one line.
+    text, strong = (escape(part).replace(" %", "\u00a0%") for part in (text, strong))
     if refused:
-        return f'<span class="refused">{escape(text)}</span>'
-    return f"<b>{escape(strong)}</b> {escape(text)}" if strong else escape(text)
+        return f'<span class="refused">{text}</span>'
+    return f'<b>{strong}</b> <span class="interval">{text}</span>' if strong else text
 
 
 def plot(light: bytes, dark: bytes, caption: str) -> str:
@@ -96,6 +107,11 @@ def group(parts: Iterable[str], kind: str) -> str:
 def folded(title: str, parts: Iterable[str]) -> str:
     """Shown when the reader asks for it."""
     return f"<details><summary>{escape(title)}</summary>" + "".join(parts) + "</details>"
+
+
+def _row(heads: Sequence[str], row: Sequence[str]) -> str:
+    said = (f' data-head="{escape(head)}"' if head else "" for head in heads)
+    return "<tr>" + "".join(f"<td{head}>{each}</td>" for head, each in zip(said, row, strict=True)) + "</tr>"
 
 
 def _uri(data: bytes, kind: str) -> str:

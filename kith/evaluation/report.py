@@ -91,11 +91,12 @@ def _page(evaluation: Evaluation, shown_plots: list[str], shown: tuple[Tile, ...
     )
     for table in tables(evaluation):
         yield pages.heading(table.title)
+        yield pages.paragraph(table.measured_on, soft=True)
         rows = [
             (pages.cell(row.what), _share_cell(row.figure), "" if row.cutoff is None else _cutoff_cell(row.cutoff))
             for row in table.rows
         ]
-        yield pages.table(("", "share (95 % interval)", "cutoff"), rows, caption=table.measured_on)
+        yield pages.table(("", "share (95 % interval)", "cutoff"), rows)
     identified = evaluation.identification
     if identified is not None and isinstance(identified.found, Identification):
         yield from _by_size(identified.found.sizes)
@@ -110,14 +111,21 @@ def _page(evaluation: Evaluation, shown_plots: list[str], shown: tuple[Tile, ...
 
 def _by_size(sizes: tuple[AtSize, ...]) -> Iterator[str]:
     yield pages.heading("As the gallery grows")
-    heads = ["subjects", "rank-1", *(f"TPIR at FPIR {percent(at.rate)}" for at in sizes[-1].at)]
-    yield pages.table(
-        heads,
-        [
-            (pages.cell(f"{size.subjects:,}"), _share_cell(size.ranks[1]), *(_share_cell(at.share) for at in size.at))
-            for size in sizes
-        ],
-    )
+    # A rate refused at every size is said once; the strangers are the same at all of them.
+    shown = [place for place, at in enumerate(sizes[-1].at) if isinstance(at.share, Estimate)]
+    heads = ["subjects", "rank-1", *(f"TPIR at FPIR {percent(sizes[-1].at[place].rate)}" for place in shown)]
+    rows = [
+        (
+            pages.cell(f"{size.subjects:,}"),
+            _share_cell(size.ranks[1]),
+            *(_share_cell(size.at[place].share) for place in shown),
+        )
+        for size in sizes
+    ]
+    yield pages.table(heads, rows)
+    for at in sizes[-1].at:
+        if isinstance(at.share, Refused):
+            yield pages.paragraph(f"TPIR at FPIR {percent(at.rate)} is refused: {at.share.reason}.", soft=True)
 
 
 def _confusions(evaluation: Evaluation, shown: tuple[Tile, ...]) -> Iterator[str]:

@@ -100,17 +100,17 @@ def _verification(embedded: Embedded, plan: Plan, comparisons: int, seed: int) -
     if plan.pairs is None:
         origin = "drawn, in folds of different people"
         pairs = draw_pairs(labels, np.random.default_rng([seed, 0]))
-        everybody = "every picture with every other one"
     else:
         origin = plan.pairs.file.name
         pairs = _listed_pairs(embedded, plan)
-        everybody = "every picture with every other one, beyond the listed pairs"
     compared = [Compared("Pairs", origin, _verified(embedded, pairs, np.random.default_rng([seed, 1])))]
     if plan.identify:
         # With lists of pairs alone, nobody asked about other pairs than theirs.
         all_pairs = all_comparisons(labels, np.random.default_rng([seed, 2]), comparisons)
         found = _verified(embedded, all_pairs, np.random.default_rng([seed, 3]))
-        compared.append(Compared("All comparisons", everybody, found))
+        compared.append(
+            Compared("All comparisons", f"pictures with all others, up to {comparisons:,} of each kind drawn", found)
+        )
     return tuple(compared)
 
 

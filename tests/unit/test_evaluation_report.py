@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from kith import cli
 from kith.checkpoints import simulated_pack
 from kith.crops import CropReader
+from kith.errors import Misconfigured
 from kith.evaluation.record import plain
 from kith.evaluation.report import write_report
 from kith.evaluation.run import Evaluation
@@ -122,4 +123,9 @@ class TestCommand:
     def test_a_folder_that_is_not_there_is_a_wrong_command_line(self, tmp_path: Path) -> None:
         pack = simulated_pack(tmp_path / "pack")
         assert CliRunner().invoke(cli.app, ["evaluate", str(pack.path), "--data", "/absent"]).exit_code == 2
-        assert CliRunner().invoke(cli.app, ["evaluate", "/absent", "--data", str(tmp_path)]).exit_code == 2
+
+    def test_a_pack_that_is_not_there_is_told_before_anything_is_read(self, tmp_path: Path) -> None:
+        draw_people(tmp_path / "faces", 2, 2)
+        done = CliRunner().invoke(cli.app, ["evaluate", "no-such-pack", "--data", str(tmp_path / "faces")])
+        assert isinstance(done.exception, Misconfigured)
+        assert "no model pack is called no-such-pack" in str(done.exception)
