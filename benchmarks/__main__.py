@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ceiling, inputs, latency, pipeline, report, scaling, soak
+from benchmarks import ceiling, inputs, latency, pipeline, report, scaling, soak, triplets
 from benchmarks.session import Session, Unavailable
 
 BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "latency": latency.run,
     "scaling": scaling.run,
     "soak": soak.run,
+    "triplets": triplets.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     console = Console()
-    session = Session(quick=arguments.quick, data=arguments.data, console=console)
+    session = Session(quick=arguments.quick, data=arguments.data, console=console, out=arguments.out)
     load = os.getloadavg()[0]
     console.print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load:.1f} before")
     if session.quick:

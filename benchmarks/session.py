@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import report
+
 
 class Unavailable(Exception):
     """This benchmark needs something that is not here."""
@@ -15,11 +17,13 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """quick: a smoke run, small and judged by nobody. data: folder with faces and weights."""
+    """quick: a smoke run, small and judged by nobody. data: folder with faces and weights. out: folder for what a
+    benchmark writes beside its figures."""
 
     quick: bool
     data: Path
     console: Console
+    out: Path = report.OUT
 
     def scaled(self, full: int, smoke: int) -> int:
         """`full`, or `smoke` in a smoke run."""
