@@ -21,6 +21,7 @@ from kith.cli import (
     status,
     subjects,
     submit,
+    synth,
     train,
     up,
 )
@@ -56,7 +57,7 @@ app = typer.Typer(
 )
 
 _SYSTEM = (up, demo, faces, submit, results, subjects, galleries, status, dead, config)
-_LEARNING = (train, evaluate, calibrate, models)
+_LEARNING = (train, evaluate, calibrate, models, synth)
 
 for _part in (*_SYSTEM, *_LEARNING):
     app.add_typer(_part.app)

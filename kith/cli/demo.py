@@ -3,6 +3,7 @@
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,13 @@ from kith.client import Client
 from kith.demo.cast import Cast, from_folder, from_shared
 from kith.demo.play import Play
 from kith.demo.screen import Screen
-from kith.errors import Misconfigured
 from kith.settings import Broker, Settings
 from kith.stack import Stack, local_settings
 
 app = typer.Typer()
+
+#: Synthetic people where there are no others, and pictures of each: half are enrolled, as with a folder of one's own.
+_SUBJECTS, _IMAGES = 50, 6
 
 
 @app.command(rich_help_panel="System")
@@ -35,7 +38,7 @@ def demo(
     """Enrol people, recognise them, meet strangers, and enrol one more while everything runs.
 
     \b
-    kith demo                    on the development faces beside the checkout
+    kith demo                    on the development faces beside the checkout, else on synthetic people
     kith demo --faces my-people  on your own: half of each person's pictures are enrolled, the rest asked about
 
     Starts a real Valkey server and real workers in a temporary home, and leaves nothing behind.
@@ -50,6 +53,8 @@ def demo(
         ):
             # First the pack: one that is named lies in the person's home, not in the one that is thrown away.
             settings = _settings(with_pack(settings, pack), Path(home))
+            if cast is None:
+                cast = _synthetic(Path(home) / "people", aligned, screen)
             screen.say(f"Kith on the faces of {cast.origin}", "bold")
             screen.say(f"with the model {licence_of(pack_of(settings))}")
             _play(Stack(settings, notify=lambda line: say(f"kith: {line}")), cast, screen, aligned)
@@ -89,16 +94,27 @@ def _introduce(stack: Stack, client: Client, screen: Screen, took_s: float) -> N
     )
 
 
-def _cast(faces: Path | None) -> Cast:
+def _cast(faces: Path | None) -> Cast | None:
+    """The people named, else those of the development data; None where there is neither."""
     if faces is not None:
         return from_folder(faces)
     data = development_data()
     if data is None or not (data / "faces" / "gallery.csv").is_file():
-        raise Misconfigured(
-            "the development faces are not here; show your own: make demo FACES=DIR, or kith demo --faces DIR --pack "
-            "PACK (DIR holds SUBJECT/IMAGE.jpg, PACK is a model pack; KITH_MODEL__PACK names it too)"
-        )
+        return None
     return from_shared(data / "faces")
+
+
+def _synthetic(directory: Path, aligned: bool, screen: Screen) -> Cast:
+    """People nobody has to be asked about, made for this performance."""
+    from kith.synthetic.album import write  # noqa: PLC0415
+    from kith.synthetic.model import load as load_model  # noqa: PLC0415
+    from kith.synthetic.people import People  # noqa: PLC0415
+
+    with screen.busy(f"making {_SUBJECTS} synthetic people …"):
+        write(People(load_model()), directory, _SUBJECTS, _IMAGES, aligned)
+    cast = from_folder(directory)
+    origin = f"{_SUBJECTS} synthetic people: nobody is shown (your own: make demo FACES=DIR, kith demo --faces DIR)"
+    return replace(cast, origin=origin)
 
 
 def _settings(settings: Settings, home: Path) -> Settings:

@@ -98,11 +98,23 @@ def test_stopped_in_the_middle_the_demo_leaves_no_process_and_no_file(
     assert "was stopped" in running.lines[-1]
 
 
-def test_without_faces_one_line_says_how_to_name_them(bare: Kith, people: Path, tmp_path: Path) -> None:
-    nowhere = str(tmp_path / "nowhere")
-    failed = bare("demo", status=78, KITH_SHARED_DATA=nowhere)
-    assert failed.err.count("\n") == 1
-    assert "make demo FACES=DIR" in failed.err
-    unpacked = bare("demo", "--faces", people, status=78, KITH_SHARED_DATA=nowhere, TMPDIR=str(tmp_path / "tmp"))
-    assert "--pack" in unpacked.err
+@pytest.mark.parametrize("aligned", [False, True])
+def test_without_any_faces_it_shows_itself_on_synthetic_people_and_says_so(
+    bare: Kith, tmp_path: Path, aligned: bool
+) -> None:
+    weights = shared_data() / "weights"
+    given = ("demo", "--pack", weights, *(["--aligned"] if aligned else []))
+    done = bare(*given, TMPDIR=str(tmp_path / "tmp"), KITH_SHARED_DATA=str(tmp_path / "nowhere"))
+    assert "synthetic people: nobody is shown" in done.out
+    assert "make demo FACES=DIR" in done.out
+    hits = re.search(r"(\d+)  hits: the right name", done.out)
+    known = re.search(r"(\d+) of people known, (\d+) of strangers", done.out)
+    unknown = re.search(r"(\d+)  strangers answered with unknown", done.out)
+    assert hits is not None, done.out
+    assert known is not None, done.out
+    assert unknown is not None, done.out
+    assert int(known[1]) == 40 * 3
+    assert int(hits[1]) >= 0.95 * int(known[1])
+    assert int(unknown[1]) >= 0.85 * int(known[2])
+    assert re.search(r"after: (\S+)/\S+ → \1 ", done.out)
     assert left_behind(tmp_path) == []
