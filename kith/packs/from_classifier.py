@@ -61,7 +61,7 @@ def pack_classifier(source: str, weights: Path | None, out: Path, recipe: Recipe
         raise NameTaken(f"{out} holds a pack already; name another folder with --out")
     said = recipe.said
     if not source.startswith("kith:"):
-        check_named(said, source, torch=False, networks="")
+        check_named(said, source)
     detector = None if recipe.detector is None else find_detector(recipe.detector)
     loaded = load_classifier(source, weights)
     cut = loaded.cut(recipe.layer, recipe.input_size)

@@ -9,21 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from kith.embedder import unit_rows
 from kith.errors import InvalidPack, Rejected
+from kith.networks.resized import CROP_PX, Resized
 from kith.runtimes.session import open_session
 
 #: Largest difference in any value of the unit vectors between torch and the exported file.
 PARITY = 1e-4
 
-#: Side of what a pack feeds its embedder, pixels.
-_CROP_PX = 112
 
-
-def export_onnx(network: nn.Module, input_size: int = _CROP_PX, batch: int | None = None) -> bytes:
+def export_onnx(network: nn.Module, input_size: int = CROP_PX, batch: int | None = None) -> bytes:
     """`network` (in eval mode, (n, 3, s, s) float32 to (n, dimension)) as an ONNX file with the input `pixels`
     (n, 3, 112, 112) and the output `embedding` (n, dimension), not normalised.
 
@@ -31,8 +28,8 @@ def export_onnx(network: nn.Module, input_size: int = _CROP_PX, batch: int | Non
     the network takes; None for any. The same network and the same torch give the same bytes. Raises Rejected when the
     network cannot be exported.
     """
-    resized = _Resized(network, input_size).eval()
-    pixels = torch.zeros(batch or 2, 3, _CROP_PX, _CROP_PX)
+    resized = Resized(network, input_size).eval()
+    pixels = torch.zeros(batch or 2, 3, CROP_PX, CROP_PX)
     shapes = None if batch else ({0: torch.export.Dim.DYNAMIC},)
     try:
         with _quiet():
@@ -55,34 +52,20 @@ def export_onnx(network: nn.Module, input_size: int = _CROP_PX, batch: int | Non
     return data
 
 
-def parity(network: nn.Module, onnx: bytes, input_size: int = _CROP_PX, batch: int | None = None) -> float:
+def parity(network: nn.Module, onnx: bytes, input_size: int = CROP_PX, batch: int | None = None) -> float:
     """The largest difference between the unit vectors of `network` and of its export on a batch of noise.
 
     Raises InvalidPack above PARITY.
     """
-    pixels = torch.randn(batch or 3, 3, _CROP_PX, _CROP_PX, generator=torch.Generator().manual_seed(1))
+    pixels = torch.randn(batch or 3, 3, CROP_PX, CROP_PX, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected = _unit(_Resized(network, input_size).eval()(pixels).numpy())
+        expected = _unit(Resized(network, input_size).eval()(pixels).numpy())
     session = open_session(onnx, device="cpu", threads=1, where="the exported network")
     found = _unit(session.run(None, {"pixels": pixels.numpy()})[0])
     difference = float(np.abs(expected - found).max())
     if not difference <= PARITY:
         raise InvalidPack(f"the exported network differs from torch by {difference:.2g}, more than {PARITY:g}")
     return difference
-
-
-class _Resized(nn.Module):
-    def __init__(self, network: nn.Module, size: int) -> None:
-        super().__init__()
-        self.network = network
-        self._size = size
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        if self._size != _CROP_PX:
-            side = (self._size, self._size)
-            pixels = functional.interpolate(pixels, side, mode="bilinear", align_corners=False)
-        out: Tensor = self.network(pixels)
-        return out
 
 
 @contextmanager
