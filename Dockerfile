@@ -27,6 +27,10 @@ FROM build AS build-worker
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
 RUN pip install -c constraints.txt '.[worker]'
+# For a GPU: onnxruntime-gpu, with its version. It is the same module by another name, so one of the two has to go. Empty:
+# the one for CPUs stays.
+ARG ONNXRUNTIME=
+RUN if [ -n "$ONNXRUNTIME" ]; then pip uninstall -y onnxruntime && pip install "$ONNXRUNTIME"; fi
 COPY kith kith
 RUN pip install --no-deps --force-reinstall .
 

@@ -1,6 +1,7 @@
 """The production manifest, judged without a Docker daemon: by docker-compose, by the specification's schema, by us."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -264,6 +265,33 @@ class TestImage:
         stages = re.findall(r"^FROM \S+ AS (\S+)$", (checkout / "Dockerfile").read_text(), re.M)
 
         assert {service["build"]["target"] for service in _ours(services).values()} <= set(stages)
+
+    def test_each_argument_given_is_taken_and_used(self, services: dict[str, Manifest], checkout: Path) -> None:
+        text = (checkout / "Dockerfile").read_text()
+        given = {name for service in _ours(services).values() for name in service["build"].get("args", {})}
+
+        assert given == set(re.findall(r"^ARG (\w+)=", text, re.M)) == set(re.findall(r'"\$(\w+)"', text))
+
+    def test_the_gpu_worker_gets_an_onnxruntime_with_cuda_in_the_place_of_the_one_without(
+        self, services: dict[str, Manifest], checkout: Path, tmp_path: Path
+    ) -> None:
+        """The step of the Dockerfile, run by a shell whose pip only says what it was told."""
+        [step] = re.findall(r"^RUN (if .*ONNXRUNTIME.*)$", (checkout / "Dockerfile").read_text(), re.M)
+        (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n')
+        (tmp_path / "pip").chmod(0o755)
+
+        def told(service: str) -> list[str]:
+            arguments = services[service]["build"].get("args", {})
+            environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ONNXRUNTIME": arguments.get("ONNXRUNTIME", "")}
+            done = subprocess.run(
+                ["sh", "-eu", "-c", step], env=environment, capture_output=True, text=True, check=True
+            )
+            return done.stdout.splitlines()
+
+        assert told("embed") == []
+        removed, installed = told("embed-gpu")
+        assert removed == "uninstall -y onnxruntime"
+        assert re.fullmatch(r"install onnxruntime-gpu\[cuda,cudnn\]==\d+\.\d+\.\d+", installed)
 
     def test_everything_copied_exists_and_is_let_in(self, checkout: Path) -> None:
         text = (checkout / "Dockerfile").read_text()

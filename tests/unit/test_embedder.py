@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import safetensors.torch
 import torch
@@ -345,3 +346,28 @@ def test_a_missing_gpu_is_a_configuration_error(tmp_path: Path) -> None:
         open_embedder(torch_pack(tmp_path / "t", state_dict()), "cuda")
     with pytest.raises(Misconfigured, match="onnxruntime-gpu"):
         open_embedder(onnx_pack(tmp_path / "o", None), "cuda")
+
+
+def test_onnxruntime_that_falls_back_to_the_cpu_is_found_out_where_cuda_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cpu_only = onnxruntime.InferenceSession
+    asked: list[list[str]] = []
+
+    def without_driver(model: bytes, options: object, providers: list[str]) -> object:
+        # As onnxruntime-gpu does it: CUDA is among its providers, cannot be loaded, and is left out.
+        asked.append(providers)
+        return cpu_only(model, options, providers=providers[-1:])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcublas.so"))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_driver)
+    pack = onnx_pack(tmp_path, None)
+    with pytest.raises(Misconfigured, match="onnxruntime cannot use it"):
+        open_embedder(pack, "cuda", 1)
+    assert open_embedder(pack, "auto", 1).runtime == "onnxruntime CPUExecutionProvider"
+    assert open_embedder(pack, "cpu", 1).runtime == "onnxruntime CPUExecutionProvider"
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert asked == [both, both, both[1:]]
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("libcublas")) == ("", 2), "standard output is for answers"
