@@ -135,6 +135,21 @@ def test_the_serving_form_agrees_with_plain_float32(tmp_path: Path) -> None:
     assert (embed(plain, crops) * embed(serving, crops)).sum(axis=1).min() > 0.995
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
+def test_on_a_gpu_float16_serves_and_agrees_with_plain_float32_there_and_on_the_cpu(tmp_path: Path) -> None:
+    pack = torch_pack(tmp_path, state_dict())
+    serving = open_embedder(pack, "cuda")
+    assert serving.runtime == "torch cuda float16"
+    crops = pictures(64, seed=5)
+    vectors = embed(serving, crops)
+    assert vectors.dtype == np.float32
+    for device in ("cuda", "cpu"):
+        plain = TorchEmbedder(pack, device, 1, "float32")
+        assert plain.runtime == f"torch {device} float32"
+        assert (embed(plain, crops) * vectors).sum(axis=1).min() > 0.995
+    assert (embed(serving, crops[:1]) * vectors[:1]).sum() > 0.999, "whatever else is in the batch"
+
+
 def test_folding_and_fusing_change_nothing_but_rounding() -> None:
     network = build("mobilefacenet", 8)
     network.load_state_dict(state_dict())
