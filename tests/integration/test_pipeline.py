@@ -4,6 +4,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -153,9 +154,14 @@ def test_one_bad_enrolment_photo_spoils_no_other(client: Client, shared: Path) -
 def test_a_missing_object_and_a_lying_one_are_rejected_alone(client: Client, portrait: Image.Image) -> None:
     good = client.intake.put(encoded(portrait, "JPEG"))
     missing = ImageRef("00/" + "0" * 64)
-    decisions = client.ask(client.intake.job(Kind.IDENTIFY, [missing, good], gallery="people"), timeout_s=30)
-    assert [decision.outcome for decision in decisions] == [Outcome.REJECTED, Outcome.MATCH]
-    assert (decisions[0].reason or "").startswith("missing_image")
+    # A sound picture, but not the one its name promises: who may write to the store must not become somebody else.
+    lying = client.intake.put(encoded(portrait, "PNG"))
+    Path(unquote(urlsplit(client.store.upload_url(lying.key)).path)).write_bytes(encoded(portrait, "JPEG"))
+    decisions = client.ask(client.intake.job(Kind.IDENTIFY, [missing, lying, good], gallery="people"), timeout_s=30)
+    assert [decision.outcome for decision in decisions] == [Outcome.REJECTED, Outcome.REJECTED, Outcome.MATCH]
+    reasons = [(decision.reason or "").partition(":")[0] for decision in decisions[:2]]
+    assert reasons == ["missing_image", "corrupt_image"]
+    assert client.store.delete(lying.key)
 
 
 def test_verification_answers_about_the_person_claimed(client: Client, portrait: Image.Image) -> None:
