@@ -50,6 +50,11 @@ def test_on_real_faces_the_demo_recognises_rejects_and_learns_somebody_new(bare:
     assert figures["hits: the right name"] >= 0.85 * known
     assert figures["strangers answered with unknown"] >= 0.95 * strangers
     assert figures["wrong names: somebody called what they are not"] <= 5
+    speed = re.search(r"^ *([1-9]\d*)  images a second, from the store to the published decision$", done.out, re.M)
+    times = re.search(r"^ *(\d+\.\d\d) s  p50 from submit to decision, p99 (\d+\.\d\d) s: ", done.out, re.M)
+    assert speed
+    assert times
+    assert 0 < float(times[1]) <= float(times[2])
     assert "licence: Apache-2.0 as stated by its publisher" in done.out.splitlines()[1]
     assert re.search(r"before: (\S+)/\S+ → unknown", done.out)
     assert re.search(r"after: (\S+)/\S+ → \1 ", done.out)
