@@ -83,8 +83,9 @@ def extend(
 
     The last layer gets a row for each new class, which begins at the mean of its pictures, and learns on old and new
     pictures, classes balanced. A quarter of each class is held out, and says how many old and new classes are named
-    rightly before and after, beside the same classifier with its head cut off and no training at all. An import path
-    runs the code it names, TorchScript and .pt2 files are programs: use those you trust.
+    rightly before and after, beside the same classifier with its head cut off and no training at all. Old pictures that
+    the classifier was trained on flatter its figures: give others where you can. An import path runs the code it names,
+    TorchScript and .pt2 files are programs: use those you trust.
     """
     with needs_training():
         from kith.training.extension import Task, extend, open_reader, plain, preprocessing  # noqa: PLC0415

@@ -151,8 +151,8 @@ class _Bench:
         examples, labels = self._examples, self._examples.labels
         learn, classes = examples.learn, len(examples.names)
 
-        def tell(name: str, epoch: int, of: int, loss: float) -> None:
-            progress.step(name, epoch, of, {"loss": loss}, 0.0)
+        def tell(name: str, epoch: int, of: int, loss: float, rate: float) -> None:
+            progress.step(name, epoch, of, {"loss": loss}, rate)
 
         features = self._features()
         answers = [self._judged("the classifier as it was", self._head, features, 0.0)]

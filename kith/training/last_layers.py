@@ -6,6 +6,7 @@ pictures do not pull them far (L2-SP: Li, Grandvalet and Davoine, ICML 2018).
 """
 
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ from kith.training.objective import Normalise
 from kith.training.replay import Examples, balanced
 
 Floats = NDArray[np.float32]
-Tell = Callable[[str, int, int, float], None]
+
+#: Told after each epoch: what learns, the epoch, of how many, the mean loss, pictures a second.
+Tell = Callable[[str, int, int, float, float], None]
 
 #: Pictures of one forward pass without learning.
 _BATCH = 32
@@ -101,12 +104,13 @@ def retrain_last(
     optimiser = torch.optim.Adam(learner.parameters(), lr=how.rate * scale)
     inputs, targets = torch.from_numpy(features / np.float32(size)), torch.from_numpy(labels)
     for epoch in range(how.epochs):
-        losses = []
+        losses, began_s = [], time.perf_counter()
         _slow_down(optimiser, how.rate * scale, epoch, how.epochs)
         for batch in balanced(labels, rows, how.batch, np.random.default_rng((how.seed, 1, epoch))):
             loss = functional.cross_entropy(learner(inputs[batch]), targets[batch]) + hold.pull(learner)
             losses.append(_step(optimiser, loss, "the last layer"))
-        tell("last layer", epoch + 1, how.epochs, float(np.mean(losses)))
+        rate = len(losses) * how.batch / (time.perf_counter() - began_s)
+        tell("last layer", epoch + 1, how.epochs, float(np.mean(losses)), rate)
     with torch.no_grad():
         learner.weight.div_(size)
     return learner
@@ -127,7 +131,7 @@ def retrain_all(
     loader = Loader(examples.pixels, examples.labels, Augmentation(), how.seed)
     network.eval()
     for epoch in range(how.all_epochs):
-        losses = []
+        losses, began_s = [], time.perf_counter()
         _slow_down(optimiser, how.all_rate, epoch, how.all_epochs)
         random = np.random.default_rng((how.seed, 2, epoch))
         plan = list(balanced(examples.labels, examples.learn, how.batch, random))
@@ -135,7 +139,8 @@ def retrain_all(
             logits = learner(network(normalise(batch.pixels.to(device))))
             loss = functional.cross_entropy(logits, batch.labels.to(device)) + hold.pull(learner)
             losses.append(_step(optimiser, loss, "all layers"))
-        tell("all layers", epoch + 1, how.all_epochs, float(np.mean(losses)))
+        rate = len(losses) * how.batch / (time.perf_counter() - began_s)
+        tell("all layers", epoch + 1, how.all_epochs, float(np.mean(losses)), rate)
     return learner.cpu()
 
 
