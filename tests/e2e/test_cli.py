@@ -98,6 +98,18 @@ def test_errors_are_one_line_with_a_status_that_tells_what_to_do(
     assert b"Traceback" in debug.stderr
 
 
+def test_a_name_of_three_hundred_characters_is_refused_with_the_limit_and_the_remedy(
+    kith: Kith, gallery: str, tmp_path: Path
+) -> None:
+    ada = picture(tmp_path / "ada.png", 1)
+    long = "n" * 300
+    for command in (["enrol", "-g", gallery, long, ada], ["subjects", "rename", "-g", gallery, "Ada", long]):
+        refused = kith(*command, status=1)
+        said = f"the subject name {long[:20]!r}… has 300 characters, the limit is 200; shorten it"
+        assert (refused.out, refused.err) == ("", f"kith: {said}\n")
+    assert [each["name"] for each in kith("subjects", "list", "-g", gallery, "--json").lines] == ["Ada", "Grace"]
+
+
 def test_a_folder_is_submitted_once_decided_and_summed_up(
     kith: Kith, gallery: str, client: Client, tmp_path: Path
 ) -> None:
