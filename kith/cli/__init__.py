@@ -14,9 +14,11 @@ from kith.cli import (
     dead,
     demo,
     evaluate,
+    extend,
     faces,
     galleries,
     models,
+    pack,
     results,
     status,
     subjects,
@@ -57,7 +59,7 @@ app = typer.Typer(
 )
 
 _SYSTEM = (up, demo, faces, submit, results, subjects, galleries, status, dead, config)
-_LEARNING = (train, evaluate, calibrate, models, synth)
+_LEARNING = (train, pack, extend, evaluate, calibrate, models, synth)
 
 for _part in (*_SYSTEM, *_LEARNING):
     app.add_typer(_part.app)
