@@ -26,7 +26,7 @@ from kith.errors import BrokerUnavailable, JobDead, KithError, NoAnswerYet
 from kith.folder import label_of
 from kith.forgetting import forget
 from kith.gallery import Forgotten, GalleryInfo, GalleryStore, Snapshot
-from kith.imagestore import ImageStore
+from kith.imagestore import ImageStore, key_of
 from kith.intake import Intake, JobQueue, Receipt
 from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
 from kith.ledger import Ledger, WorkerBeat
@@ -34,7 +34,7 @@ from kith.names import subject_name
 from kith.results import Results
 from kith.settings import Settings, load
 
-#: An image as callers have it; an ImageRef is one that `Client.put` has stored already.
+#: An image as callers have it; an ImageRef is one that is stored already, by `Client.put` or by `Client.upload_url`.
 Picture = bytes | Path | ImageRef
 
 #: Pauses between looks at a job that is being waited for: a warm worker answers within the first few.
@@ -109,6 +109,17 @@ class Client:
         if isinstance(picture, Path):
             return self.intake.put(picture.read_bytes(), subject=subject, label=label_of(str(picture)))
         return self.intake.put(picture, subject=subject)
+
+    def upload_url(self, sha256: str) -> tuple[ImageRef, str]:
+        """A place for a picture that somebody else has: the image to ask about, and the URL that takes its bytes.
+
+        sha256: of the bytes, in hex. The other side sends them by HTTP PUT, needs no credentials, and must reach the
+        store under the name it has here; the URL expires after `store.upload_expiry_s`. Then `identify([image])`, or
+        enrol or verify. Other bytes than promised are rejected as `corrupt_image`, none as `missing_image`. (For the
+        directory store it is a `file:` URL.) Raises MissingImage for what is no SHA-256.
+        """
+        image = ImageRef(key_of(sha256))
+        return image, self.store.upload_url(image.key)
 
     def enrol(
         self,

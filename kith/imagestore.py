@@ -46,5 +46,10 @@ class ImageStore(Protocol):
 
 def content_key(data: bytes) -> str:
     """The key of `data`: `ab/abcdef…`, SHA-256 in hex under its first two digits (few entries per directory)."""
-    digest = sha256(data).hexdigest()
+    return key_of(sha256(data).hexdigest())
+
+
+def key_of(digest: str) -> str:
+    """The key of the bytes whose SHA-256 is `digest`, in hex; nothing is stored under that of anything else."""
+    digest = digest.lower()
     return f"{digest[:2]}/{digest}"

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,30 @@ class TestCompose:
         assert [decision.outcome for decision in found] == [Outcome.MATCH, Outcome.UNKNOWN]
         assert [decision.subject for decision in found] == ["Ada", None]
         assert sorted(beat.role for beat in workers) == sorted(ROLES)
+
+    def test_a_picture_sent_to_the_store_by_somebody_without_credentials_is_recognised(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        for name, text in deployment.environment.items():
+            monkeypatch.setenv(name, text)
+        pictures = [_crop(number, tmp_path).read_bytes() for number in (3, 4, 5)]
+        with Client.open(load()) as client:
+            places = [client.upload_url(sha256(picture).hexdigest()) for picture in pictures]
+            # The second sender lies, the third never comes.
+            for (_, url), body in zip(places, [pictures[0], b"something else"], strict=False):
+                with urllib.request.urlopen(urllib.request.Request(url, data=body, method="PUT"), timeout=10) as done:
+                    assert done.status == 200
+            images = [image for image, _ in places]
+            enrolled = client.enrol("Grace", images, content=Content.ALIGNED)
+            sequence = enrolled[0].gallery_version or 0
+            [found] = client.identify(images[:1], content=Content.ALIGNED, min_sequence=sequence)
+
+        assert [(each.outcome, (each.reason or "").partition(":")[0]) for each in enrolled] == [
+            (Outcome.ENROLLED, ""),
+            (Outcome.REJECTED, "corrupt_image"),
+            (Outcome.REJECTED, "missing_image"),
+        ]
+        assert (found.outcome, found.subject) == (Outcome.MATCH, "Grace")
 
     def test_they_end_in_order_within_their_grace_and_are_then_unhealthy(self, deployment: Deployment) -> None:
         assert all(deployment.healthy(role) for role in ROLES)

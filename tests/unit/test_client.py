@@ -1,16 +1,18 @@
 """What the client sends, on doubles that keep it."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
 from kith.client import Client
-from kith.errors import UnknownGallery
-from kith.jobs import Content, EmbedJob, Kind, Outcome, decide
+from kith.errors import MissingImage, UnknownGallery
+from kith.jobs import Content, EmbedJob, ImageRef, Kind, Outcome, decide
 from kith.ledger import Accepted, JobState
 from kith.results import Entry
 from kith.settings import Settings
@@ -96,3 +98,20 @@ def test_a_file_goes_by_its_path_whatever_bytes_are_in_it(client: Client, tmp_pa
     odd = tmp_path / "caf\udce9.jpg"
     odd.write_bytes(b"x")
     assert client.put(odd).label == f"{tmp_path}/caf\\xe9.jpg"
+
+
+def test_a_picture_uploaded_by_somebody_else_is_asked_about_by_its_hash(client: Client) -> None:
+    data = b"theirs"
+    image, url = client.upload_url(sha256(data).hexdigest().upper())
+    assert image == client.put(data)
+    assert client.store.delete(image.key)
+    Path(unquote(urlsplit(url).path)).write_bytes(data)
+    assert client.store.get(image.key) == data
+    client.enrol("Ada", [image])
+    assert sent(client)[0].images == (ImageRef(image.key, subject="Ada"),)
+
+
+@pytest.mark.parametrize("digest", ["", "../../etc/passwd", "a" * 63, "g" * 64])
+def test_what_is_no_hash_has_no_place_in_the_store(client: Client, digest: str) -> None:
+    with pytest.raises(MissingImage, match="a SHA-256 in hex"):
+        client.upload_url(digest)
