@@ -1,12 +1,9 @@
 """Networks of kith.networks run by torch, on the GPU in float16, on the CPU in the fastest way that keeps accuracy."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,6 +13,7 @@ from kith.checkpoints import Pack
 from kith.embedder import Vectors, cpu_threads, stack, unit_rows
 from kith.errors import InvalidPack, Misconfigured
 from kith.networks import build
+from kith.networks.weights import load_into, read_state
 from kith.runtimes.fusion import fold_batch_norms, fuse_activations
 
 #: A faster form of the network must agree with plain float32 to this cosine on every test picture, or a slower one
@@ -149,26 +147,8 @@ def load_network(pack: Pack) -> nn.Module:
     """
     spec = pack.manifest.embedder
     where = f"{pack.path}: {spec.file}"
-    data = pack.read(spec)
-    try:
-        if spec.format == "safetensors":
-            state: Any = safetensors.torch.load(data)
-        else:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as broken:  # noqa: BLE001 - a damaged file raises anything, from KeyError to the unpickler's own
-        reason = str(broken).splitlines()[0] if str(broken) else type(broken).__name__
-        raise InvalidPack(f"{where} is not a plain state dict ({reason}); files that hold code are refused") from None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InvalidPack(f"{where} is not a plain state dict: names to tensors and nothing else")
-    for name, value in state.items():
-        if not torch.isfinite(value).all():
-            raise InvalidPack(f"{where}: {name} holds values that are not finite")
-    network = build(spec.network or "", spec.dimension)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as unfit:
-        raise InvalidPack(f"{where} does not fit the network {spec.network}: {unfit}") from None
-    return network.eval()
+    state = read_state(pack.read(spec), where, spec.format)
+    return load_into(build(spec.network or "", spec.dimension), state, where, str(spec.network))
 
 
 def _device(wanted: str) -> torch.device:
