@@ -1,4 +1,5 @@
-"""Ordinary tasks with ordinary events: Flower watches a running system without a line of ours."""
+"""Ordinary tasks with ordinary events: Flower, or any reader of events, watches a running system without a line of
+ours."""
 
 import json
 import os
@@ -8,9 +9,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import celery
 import numpy as np
 import pytest
 
@@ -109,6 +112,46 @@ class TestFlower:
         text = _until(ask, "/metrics", lambda page: f'task="{EMBED_TASK}",type="task-succeeded"' in page)
 
         assert f'task="{EMBED_TASK}",type="task-succeeded"' in text
+
+
+def test_whoever_knows_only_the_brokers_url_reads_worker_state_and_time_of_each_task_from_its_events(
+    client: Client, settings: Settings
+) -> None:
+    """As exporters do it: Celery's receiver and its record of tasks, no application, no setting of ours."""
+    stranger = celery.Celery(broker=settings.broker_url, set_as_current=False)
+    seen = stranger.events.State()
+    kinds: set[str] = set()
+
+    def note(event: dict[str, Any]) -> None:
+        seen.event(event)
+        kinds.add(event["type"])
+
+    def succeeded() -> list[Any]:
+        return [task for task in seen.tasks.values() if task.state == "SUCCESS"]
+
+    with stranger.connection_for_read() as connection:
+        receiver = stranger.events.Receiver(connection, handlers={"*": note})
+        with receiver.consumer_context() as (heard, *_):
+
+            def listen_until(enough: Callable[[], bool]) -> None:
+                deadline_s = time.monotonic() + _TIMEOUT_S
+                while not enough() and time.monotonic() < deadline_s:
+                    with suppress(TimeoutError):
+                        heard.drain_events(timeout=1)
+
+            # Over Redis it subscribes when it first listens, and what was said before is gone.
+            listen_until(lambda: bool(kinds))
+            client.ask(_enrolment(client), timeout_s=30)
+            listen_until(lambda: len(succeeded()) >= 2)
+
+    assert {"task-received", "task-started", "task-succeeded"} <= kinds
+    done = {task.name: task for task in succeeded()}
+    assert set(done) == {EMBED_TASK, PUBLISH_TASK}
+    assert {name: task.hostname.partition("@")[0] for name, task in done.items()} == {
+        EMBED_TASK: "embed-1",
+        PUBLISH_TASK: "publish-1",
+    }
+    assert all(task.runtime > 0 for task in done.values())
 
 
 def _enrolment(client: Client) -> Any:
