@@ -29,15 +29,15 @@ class DetectorConfig(BaseModel):
     data: Annotated[tuple[Path, ...], Field(min_length=1)]
     validation: tuple[Path, ...] = ()
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    pictures: Count = 12_000
-    piece_steps: Annotated[int, Field(ge=0)] = 6000
-    steps: Count = 9000
+    pictures: Count = 3000
+    piece_steps: Annotated[int, Field(ge=0)] = 4000
+    steps: Count = 6000
     epoch_steps: Count = 500
     batch_px: Annotated[int, Field(ge=160 * 160)] = 110_000
     scene_px: Annotated[int, Field(ge=64, multiple_of=32)] = 224
     windows: Share = 0.45
     piece_rate: Rate = 3e-2
-    rate: Rate = 5e-3
+    rate: Rate = 5e-4
     maps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.998
     clip: Rate = 1000.0

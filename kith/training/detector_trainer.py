@@ -102,6 +102,7 @@ class DetectorTrainer:
             scenes = self.scenes(at.phase, step)
             self.network.train(self._follows_batch(at.phase, step, of))
             facts = self._step(at.phase, scenes, optimiser)
+            self._follow(step)
             for key, value in facts.items():
                 sums[key] = sums.get(key, 0.0) + value
             seen += len(scenes)
@@ -144,16 +145,19 @@ class DetectorTrainer:
         value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip)
         optimiser.step()
-        self._follow()
         return {"loss": float(value.detach()), **facts}
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """The average moves towards the network: noise of single steps cancels out (Polyak and Juditsky 1992)."""
+    def _follow(self, step: int) -> None:
+        """The average moves towards the network: noise of single steps cancels out (Polyak and Juditsky 1992).
+
+        Faster while few steps of the phase were made, or it would hold what the network was before it learned anything.
+        """
+        stays = min(self._config.average, (1 + step) / (10 + step))
         mine = self.average.state_dict()
         for name, value in self.network.state_dict().items():
             if value.is_floating_point():
-                mine[name].lerp_(value, 1 - self._config.average)
+                mine[name].lerp_(value, 1 - stays)
             else:
                 mine[name].copy_(value)
 
