@@ -174,7 +174,7 @@ def _fault_of_call(call: ast.Call) -> str | None:
 _WATCHED_IMPORT = """
 import importlib, os, sys, threading
 for name in ('amqp celery celery.bin.worker cv2 kombu kombu.transport.redis matplotlib.figure '
-             'matplotlib.backends.backend_agg minio numpy onnxruntime psutil '
+             'matplotlib.backends.backend_agg minio numpy onnx onnxruntime psutil '
              'PIL.Image pydantic redis rich.live rich.progress rich.table safetensors.torch torch '
              'torch.fx.passes.shape_prop torch.nn.utils.fusion typer uuid').split():
     try:
