@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 FACES ?=
 PACK ?=
 ONLY ?=
+# Where torch comes from, when not from pip's own index: https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
+TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install system demo test lint types up bench clean
@@ -17,7 +19,8 @@ help: ## list the verbs
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,train,local,dev]'
 	@touch $@
 

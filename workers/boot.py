@@ -83,7 +83,7 @@ def _embed(options: _Options) -> int:
     state, store = redis_client(settings), image_store(settings)
     store.check()
     ledger, galleries = RedisLedger(state, settings), RedisGalleryStore(state, settings.redis.prefix)
-    embedder = open_embedder(pack, settings.model.device, settings.model.threads)
+    embedder = open_embedder(pack, settings.model.device, settings.model.threads, settings.model.runtime)
     size = settings.batch.size or best_batch_size(embedder)
     canary = np.full((pack.input_size, pack.input_size, 3), 127, np.uint8)
     batcher = Batcher(

@@ -111,7 +111,7 @@ def pack(
     if made.batch is not None:
         answer(f"It was recorded for batches of {made.batch} and takes no others, which is slow; leave the size free")
     if made.projected:
-        answer(f"The projection is random until it is trained: kith train --start {made.pack.path} …")
+        answer("The projection is random: it means nothing until it has been trained.")
     if manifest.detector is None:
         answer("It has no detector and takes aligned crops only; --detector FILE gives it one.")
     answer(f"Next: kith evaluate {made.pack.path} --data PEOPLE, then kith calibrate {made.pack.path} --data OTHERS")
