@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ceiling, inputs, latency, pipeline, report, scaling, soak, triplets
+from benchmarks import ceiling, inputs, latency, pack, pipeline, report, runtimes, scaling, soak, triplets
 from benchmarks.session import Session, Unavailable
 
 BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
@@ -23,6 +23,8 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "scaling": scaling.run,
     "soak": soak.run,
     "triplets": triplets.run,
+    "pack": pack.run,
+    "runtimes": runtimes.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3

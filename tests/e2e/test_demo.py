@@ -55,7 +55,7 @@ def test_on_real_faces_the_demo_recognises_rejects_and_learns_somebody_new(bare:
     assert speed
     assert times
     assert 0 < float(times[1]) <= float(times[2])
-    assert "licence: Apache-2.0 as stated by its publisher" in done.out.splitlines()[1]
+    assert "kith-small, licence: research and evaluation only" in done.out.splitlines()[1]
     assert re.search(r"before: (\S+)/\S+ → unknown", done.out)
     assert re.search(r"after: (\S+)/\S+ → \1 ", done.out)
     assert "No retraining, no restart" in done.out
