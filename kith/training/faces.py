@@ -53,7 +53,7 @@ def read_faces(
     labels = np.array([number[crops.images[row].subject] for row in keep], np.int64)
     single = int((np.bincount(labels) == 1).sum())
     if single:
-        notes.append(f"{single} of {len(names)} subjects have one picture only: they are negatives, never anchors")
+        notes.append(f"{single} of {len(names)} subjects have one picture only: their positives are variations of it")
     pixels = crops.pixels if len(keep) == len(crops.images) else crops.pixels[np.array(keep)]
     return Faces(pixels, labels, names, tuple(note for note in notes if note))
 

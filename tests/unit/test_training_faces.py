@@ -60,7 +60,7 @@ def test_broken_files_lonely_subjects_and_files_without_one_are_named(folder: Pa
     assert left_out.startswith("3 files are left out")
     for name in ("ada/1.png", "stray.png", "bob/large.png"):
         assert name in left_out
-    assert alone == "1 of 3 subjects have one picture only: they are negatives, never anchors"
+    assert alone == "1 of 3 subjects have one picture only: their positives are variations of it"
 
 
 def test_a_folder_without_a_usable_picture_is_refused(tmp_path: Path) -> None:
