@@ -222,7 +222,8 @@ def test_following_prints_what_comes_and_ends_with_ctrl_c(kith: Kith, gallery: s
     with kith.start("results", "--follow", "-g", gallery, "--json") as follower:
         # Following starts at "now": a look that found nothing yet means that it has started.
         wait_for(lambda: psutil.Process(follower.process.pid).net_connections("unix"), "a connection")
-        time.sleep(0.5)
+        # From the connection to the first look it is one command; a busy machine takes its time over it.
+        time.sleep(2)
         kith("identify", "-g", gallery, "--aligned", picture(tmp_path / "ada.png", 1, 4))
         follower.until('"match"')
         assert follower.end() == 0
