@@ -41,7 +41,6 @@ def run(session: Session) -> list[Figure]:
         rig.run(references, 1, Content.ALIGNED)
         tell("one bare inference")
         bare_ms = 1000 * peer.ask("bare_inference_s", references[0].key, session.scaled(200, 5))
-        window_ms = rig.client.settings.batch.window_ms
         # Each round: how fast it can go, then how long it takes at half that, so that both see the same machine.
         rates, p50s, p99s = [], [], []
         for number in range(session.rounds):
@@ -51,12 +50,13 @@ def run(session: Session) -> list[Figure]:
             took_ms = _latencies_ms(rig, _singles(rig, references, session.scaled(2000, 32)), rates[-1] / 2, number)
             p50s.append(percentile(took_ms, 50))
             p99s.append(percentile(took_ms, 99))
-    bound_ms = window_ms + _INFERENCES * bare_ms + _OVERHEAD_MS
+    # The batch window would be added, had interactive faces one.
+    bound_ms = _INFERENCES * bare_ms + _OVERHEAD_MS
     return [
         Figure("highest rate of single-image jobs", statistics.median(rates), "jobs/s"),
         Figure("one bare single-image inference", bare_ms, "ms"),
         Figure("p50 at half load", statistics.median(p50s), "ms"),
-        at_most("p99 at half load, against window + 3 inferences + 50 ms", statistics.median(p99s), bound_ms, "ms"),
+        at_most("p99 at half load, against 3 inferences + 50 ms", statistics.median(p99s), bound_ms, "ms"),
         Figure("p99 at half load, worst round", max(p99s), "ms"),
     ]
 

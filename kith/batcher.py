@@ -1,8 +1,10 @@
 """Many callers, one model thread: requests of all jobs in flight are gathered into full batches.
 
-A batch leaves when it is full, or `window_s` after the FIRST of its requests arrived: the window bounds what anybody
-waits for company, however the others trickle in. More urgent requests are served first. Each request has its own fate:
-when the model call fails, the batch is run again one by one, and only what fails alone is refused.
+A batch leaves when it is full, or when the window of one of its requests has passed since that one arrived: the window
+bounds what anybody waits for company, however the others trickle in. More urgent requests are served first, and may
+have a shorter window or none: then they leave as soon as the model is free, with whatever came while it was not. Each
+request has its own fate: when the model call fails, the batch is run again one by one, and only what fails alone is
+refused.
 
 Should the model itself be broken (a canary fails too), or its thread die, every waiting caller fails at once with
 ModelThreadDead and `on_death` is called, so that the process ends and its supervisor starts a sound one. Nobody hangs.
@@ -67,9 +69,10 @@ class BatchCounts:
 class Batcher(Generic[T, R]):
     """Runs `run` on batches of up to `size` requests in a thread of its own.
 
-    run: takes 1..size items, returns as many results in order. canary: an item known to be good; when a single item
-    fails, the canary tells a bad item from a broken model. urgencies: how many priority classes there are, 0 is most
-    urgent. capacity: requests that may wait; past it callers block, which is what slows the broker's consumption down.
+    run: takes 1..size items, returns as many results in order. windows_s: seconds a request waits for company, one per
+    class of urgency, the most urgent first. canary: an item known to be good; when a single item fails, the canary
+    tells a bad item from a broken model. capacity: requests that may wait; past it callers block, which is what slows
+    the broker's consumption down.
     """
 
     def __init__(
@@ -77,21 +80,20 @@ class Batcher(Generic[T, R]):
         run: Callable[[Sequence[T]], Sequence[R]],
         *,
         size: int,
-        window_s: float,
+        windows_s: Sequence[float],
         canary: T,
         capacity: int = 1024,
-        urgencies: int = 1,
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:
-        if size < 1 or capacity < size or urgencies < 1:
-            raise ValueError(f"size {size}, capacity {capacity}, urgencies {urgencies}: need 1 <= size <= capacity")
+        if not 1 <= size <= capacity or not windows_s:
+            raise ValueError(f"size {size}, capacity {capacity}: need 1 <= size <= capacity, and a window per urgency")
         self._run = run
         self._size = size
-        self._window_s = window_s
+        self._windows_s = tuple(windows_s)
         self._canary = canary
         self._capacity = capacity
         self._on_death = on_death
-        self._waiting: tuple[deque[_Request[T, R]], ...] = tuple(deque() for _ in range(urgencies))
+        self._waiting: tuple[deque[_Request[T, R]], ...] = tuple(deque() for _ in windows_s)
         self._changed = threading.Condition()
         self._closed = False
         self._dead: BaseException | None = None
@@ -154,8 +156,12 @@ class Batcher(Generic[T, R]):
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._depth() > 0)
             while not self._closed and self._depth() < self._size:
-                first_s = min(requests[0].arrived_s for requests in self._waiting if requests)
-                remaining_s = first_s + self._window_s - time.monotonic()
+                leaves_s = min(
+                    requests[0].arrived_s + window_s
+                    for requests, window_s in zip(self._waiting, self._windows_s, strict=True)
+                    if requests
+                )
+                remaining_s = leaves_s - time.monotonic()
                 if remaining_s <= 0 or not self._changed.wait(remaining_s):
                     break
             batch: list[_Request[T, R]] = []

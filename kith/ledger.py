@@ -153,8 +153,9 @@ class Ledger(Protocol):
         """The decisions waiting to be published, empty when there are none."""
         ...
 
-    def publish(self, job_id: str, instead: Sequence[Decision] = ()) -> Published:
-        """Append the saved decisions, or these `instead`, to the results and strike the job off, in one step."""
+    def publish(self, job_id: str, decisions: Sequence[Decision] = ()) -> Published:
+        """Append these decisions, or where there are none the saved ones, to the results and strike the job off, in one
+        step."""
         ...
 
     def trim_results(self) -> None:

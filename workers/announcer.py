@@ -1,7 +1,7 @@
-"""Between embed and publish workers: which jobs are saved and wait to be published.
+"""Between embed and publish workers: which bulk jobs are saved and wait to be published.
 
-A message costs the broker and both workers the same whether it names one job or ten, so bulk jobs wait a moment for
-company. Nothing rests on these messages but speed: a job is safe once it is saved, and the sweeper publishes what
+A message costs the broker and both workers the same whether it names one job or ten, so jobs wait a moment for company.
+Nothing rests on these messages but speed: a job is safe once it is saved, and the sweeper publishes what
 nobody announced.
 """
 
@@ -13,11 +13,10 @@ from collections.abc import Sequence
 
 from kith.errors import BrokerUnavailable
 from kith.intake import JobQueue
-from kith.jobs import Lane
 
 _log = logging.getLogger(__name__)
 
-#: How long a bulk job may wait for others to be announced with it.
+#: How long a job may wait for others to be announced with it.
 _COMPANY_S = 0.02
 
 
@@ -29,11 +28,8 @@ class Announcer:
         self._waiting: list[str] = []
         self._lock = threading.Lock()
 
-    def announce(self, job_id: str, lane: Lane) -> None:
-        """Tell the publish workers: at once, or for a bulk job within `_COMPANY_S`."""
-        if lane is not Lane.BULK:
-            self._send([job_id])
-            return
+    def announce(self, job_id: str) -> None:
+        """Tell the publish workers, within `_COMPANY_S`."""
         with self._lock:
             self._waiting.append(job_id)
             if len(self._waiting) > 1:

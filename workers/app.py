@@ -6,7 +6,7 @@
     python -m workers.upkeep              the sweeper
     celery -A workers.app flower          works as with any Celery application
 
-A task is acknowledged after its handler returned: by then the decisions are saved in the ledger, or the ledger knows
+A task is acknowledged after its handler returned: by then the decisions are saved or published, or the ledger knows
 when to try again. A handler that raises is acknowledged too, and the sweeper re-sends the job: no message loops in the
 broker.
 """

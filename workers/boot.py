@@ -89,10 +89,10 @@ def _embed(options: _Options) -> int:
     batcher = Batcher(
         lambda crops: list(embed(embedder, crops)),
         size=size,
-        window_s=settings.batch.window_ms / 1000,
+        # Somebody waits for the answer to a live or interactive job; only bulk faces wait for company.
+        windows_s=[settings.batch.window_ms / 1000 if lane is Lane.BULK else 0.0 for lane in LANES],
         canary=canary,
         capacity=max(settings.batch.queue, size),
-        urgencies=len(LANES),
         on_death=_leave,
     )
     follower = Follower(galleries, block_ms=settings.gallery.follow_block_ms)

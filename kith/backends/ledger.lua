@@ -118,13 +118,16 @@ if op == 'save' then
 end
 
 if op == 'publish' then
-  -- keep_done_s, keep_results_ms, keep_entries, decision... (none: the saved ones, unless their deadline has passed)
+  -- keep_done_s, keep_results_ms, keep_entries, deadline or '', decision... (none: the saved ones and their deadline)
   local was = redis.call('HMGET', job, 'lane', 'deadline')
   if not was[1] then return 0 end
-  local records = {unpack(ARGV, 7)}
+  local deadline, records = ARGV[7], {unpack(ARGV, 8)}
   if #records == 0 then
     if not was[2] then return 0 end
-    if was[2] ~= '' and now > tonumber(was[2]) then return -1 end
+    deadline = was[2]
+  end
+  if deadline ~= '' and now > tonumber(deadline) then return -1 end
+  if #records == 0 then
     -- Straight from the hash to the stream: a decision is parsed again only by who reads it.
     local record = redis.call('HGET', job, 'd:0')
     while record do

@@ -10,7 +10,7 @@ import redis
 
 from kith import wire
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.jobs import LANES, Decision, EmbedJob, Kind, Lane
+from kith.jobs import LANES, Decision, EmbedJob, Kind, Lane, Outcome
 from kith.ledger import Accepted, DeadLetter, JobState, OpenJob, Published, Stage, Start, WorkerBeat
 from kith.settings import Settings
 
@@ -47,10 +47,7 @@ class RedisLedger:
         return Start(self._run("start", job_id, worker_id, look_again_ms, self._jobs.max_deliveries, delivery))
 
     def save(self, job_id: str, decisions: Sequence[Decision]) -> bool:
-        # An enrolment has happened whenever its record appears; only an answer about who stands there can go stale.
-        deadlines = {each.expires_ms for each in decisions if each.kind is not Kind.ENROL} - {None}
-        deadline = min(map(str, deadlines), default="")
-        return bool(self._run("save", job_id, self._resend_ms, deadline, *map(wire.to_json, decisions)))
+        return bool(self._run("save", job_id, self._resend_ms, _deadline(decisions), *map(wire.to_json, decisions)))
 
     def saved(self, job_id: str) -> list[Decision]:
         with mapped_redis_errors("ledger saved"):
@@ -58,9 +55,9 @@ class RedisLedger:
         found = {int(name[2:]): text for name, text in fields.items() if name.startswith(b"d:")}
         return [wire.from_json(Decision, found[index]) for index in sorted(found)]
 
-    def publish(self, job_id: str, instead: Sequence[Decision] = ()) -> Published:
-        records = map(wire.to_json, instead)
-        answer = self._run("publish", job_id, self._jobs.remember_done_s, *self._keep, *records)
+    def publish(self, job_id: str, decisions: Sequence[Decision] = ()) -> Published:
+        records = map(wire.to_json, decisions)
+        answer = self._run("publish", job_id, self._jobs.remember_done_s, *self._keep, _deadline(decisions), *records)
         return {1: Published.NOW, 0: Published.BEFORE, -1: Published.LATE}[answer]
 
     def trim_results(self) -> None:
@@ -168,6 +165,15 @@ class RedisLedger:
 
     def _key(self, *parts: str) -> str:
         return ":".join((self._prefix, *parts))
+
+
+def _deadline(decisions: Sequence[Decision]) -> str:
+    """Past it the decisions must not appear as they are, in Unix milliseconds; empty for none.
+
+    An enrolment has happened whenever its record appears, and `expired` stays true; only who stands there goes stale.
+    """
+    stale = (each for each in decisions if each.kind is not Kind.ENROL and each.outcome is not Outcome.EXPIRED)
+    return min((str(each.expires_ms) for each in stale if each.expires_ms is not None), default="")
 
 
 def _open_jobs(rows: list[list[bytes | int | None]]) -> list[OpenJob]:

@@ -1,7 +1,9 @@
 """What the workers do with each kind of message, on a real ledger; the broker and the model are scripted."""
 
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -58,10 +60,12 @@ class Script:
 
     def __init__(self) -> None:
         self.trouble: Exception | None = None
+        self.takes_s = 0.0
         self.done: list[str] = []
 
     def decide(self, job: EmbedJob) -> list[Decision]:
         self.done.append(job.job_id)
+        time.sleep(self.takes_s)
         if self.trouble is not None:
             raise self.trouble
         face = Face(Outcome.MATCH, subject="Ada", nearest="Ada", score=0.9)
@@ -113,6 +117,38 @@ def test_a_message_becomes_saved_decisions_and_these_one_record_each(house: Hous
     assert house.broker.saved == ["j1"]
     assert house.publisher.publish("j1")
     assert not house.publisher.publish("j1")
+    assert house.outcomes() == [("j1:0", "match"), ("j1:1", "match")]
+
+
+@pytest.mark.parametrize("lane", [Lane.LIVE, Lane.INTERACTIVE])
+def test_a_job_somebody_waits_for_is_published_by_the_worker_that_decided_it(house: House, lane: Lane) -> None:
+    message = house.accept(lane=lane, expires_ms=now_ms() + 60_000)
+    house.worker.handle(message)
+    assert house.outcomes() == [("j1:0", "match"), ("j1:1", "match")]
+    assert house.broker.saved == []
+    house.worker.handle(message)
+    assert not house.publisher.publish("j1")
+    assert house.outcomes() == [("j1:0", "match"), ("j1:1", "match")]
+
+
+def test_a_live_job_decided_past_its_deadline_is_published_as_expired_and_names_nobody(house: House) -> None:
+    house.script.takes_s = 0.05
+    house.worker.handle(house.accept(lane=Lane.LIVE, expires_ms=now_ms() + 20))
+    assert house.outcomes() == [("j1:0", "expired"), ("j1:1", "expired")]
+    assert [entry.decision.subject for entry in house.results.after("0")] == [None, None]
+
+
+def test_of_two_workers_with_the_same_live_job_one_publishes(house: House) -> None:
+    message = house.accept(lane=Lane.LIVE, expires_ms=now_ms() + 60_000)
+    decisions = house.script.decide(wire.from_json(EmbedJob, message))
+    barrier = threading.Barrier(8)
+
+    def publish(_: int) -> bool:
+        barrier.wait()
+        return house.publisher.publish("j1", decisions)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(publish, range(8))) == 1
     assert house.outcomes() == [("j1:0", "match"), ("j1:1", "match")]
 
 
@@ -332,8 +368,8 @@ def test_a_saved_job_this_version_cannot_read_keeps_the_sweeper_from_no_other(ho
     assert house.ledger.state("newer").state == "saved"
 
 
-def test_a_live_match_that_comes_late_to_the_publisher_is_published_as_expired(house: House) -> None:
-    house.worker.handle(house.accept(expires_ms=now_ms() + 30, lane=Lane.LIVE))
+def test_a_saved_match_that_comes_late_to_the_publisher_is_published_as_expired(house: House) -> None:
+    house.worker.handle(house.accept(expires_ms=now_ms() + 30))
     time.sleep(0.04)
     house.publisher.publish("j1")
     assert house.outcomes() == [("j1:0", "expired"), ("j1:1", "expired")]

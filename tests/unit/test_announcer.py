@@ -1,4 +1,4 @@
-"""Saved jobs are announced: urgent ones at once, bulk ones in company, none twice and none forgotten."""
+"""Saved jobs are announced in company, none twice and none forgotten."""
 
 import json
 import threading
@@ -32,24 +32,14 @@ def test_a_message_names_one_job_or_several() -> None:
         assert job_ids_in(argument_for(job_ids)) == job_ids
 
 
-def test_urgent_jobs_are_announced_before_the_call_returns() -> None:
-    broker = Broker()
-    announcer = Announcer(broker)  # type: ignore[arg-type]
-
-    announcer.announce("a", Lane.LIVE)
-    announcer.announce("b", Lane.INTERACTIVE)
-
-    assert broker.messages == ["a", "b"]
-
-
-def test_bulk_jobs_of_the_same_moment_share_messages_and_each_is_announced_once() -> None:
+def test_jobs_of_the_same_moment_share_messages_and_each_is_announced_once() -> None:
     broker = Broker()
     announcer = Announcer(broker)  # type: ignore[arg-type]
     together = threading.Barrier(16)
 
     def announce(number: int) -> None:
         together.wait()
-        announcer.announce(f"job {number}", Lane.BULK)
+        announcer.announce(f"job {number}")
 
     threads = [threading.Thread(target=announce, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -62,11 +52,11 @@ def test_bulk_jobs_of_the_same_moment_share_messages_and_each_is_announced_once(
     assert len(broker.messages) < 16
 
 
-def test_a_bulk_job_alone_does_not_wait_for_ever() -> None:
+def test_a_job_alone_does_not_wait_for_ever() -> None:
     broker = Broker()
     started_s = time.monotonic()
 
-    Announcer(broker).announce("a", Lane.BULK)  # type: ignore[arg-type]
+    Announcer(broker).announce("a")  # type: ignore[arg-type]
 
     assert broker.messages == ["a"]
     assert time.monotonic() - started_s < 5
@@ -75,8 +65,8 @@ def test_a_bulk_job_alone_does_not_wait_for_ever() -> None:
 def test_a_broker_that_is_away_costs_the_worker_nothing() -> None:
     announcer = Announcer(Broker(away=True))  # type: ignore[arg-type]
 
-    announcer.announce("a", Lane.BULK)
-    announcer.announce("b", Lane.LIVE)
+    announcer.announce("a")
+    announcer.announce("b")
 
 
 def test_ids_that_look_like_lists_of_something_else_stay_whole() -> None:

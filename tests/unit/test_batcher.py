@@ -38,7 +38,7 @@ def model() -> Model:
 
 @pytest.fixture
 def batcher(model: Model) -> Iterator[Batcher[int, int]]:
-    made: Batcher[int, int] = Batcher(model, size=4, window_s=0.02, canary=CANARY, capacity=64, urgencies=3)
+    made: Batcher[int, int] = Batcher(model, size=4, windows_s=[0.02] * 3, canary=CANARY, capacity=64)
     yield made
     model.gate.set()
     made.close()
@@ -73,15 +73,27 @@ def test_requests_of_many_callers_share_batches(model: Model, batcher: Batcher[i
 
 
 def test_a_lone_request_waits_for_company_no_longer_than_the_window(model: Model) -> None:
-    batcher: Batcher[int, int] = Batcher(model, size=1000, window_s=0.05, canary=CANARY, capacity=1000)
+    batcher: Batcher[int, int] = Batcher(model, size=1000, windows_s=[0.05], canary=CANARY, capacity=1000)
     started = time.monotonic()
     assert batcher.submit([1]) == [2]
     assert 0.05 <= time.monotonic() - started < 1.0
     batcher.close()
 
 
+def test_the_urgent_do_not_wait_for_company_and_take_along_those_who_do(model: Model) -> None:
+    batcher: Batcher[int, int] = Batcher(model, size=1000, windows_s=[0, 60], canary=CANARY, capacity=1000)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(batcher.submit, [21, 22], urgency=1)
+        until(lambda: batcher._depth() == 2)
+        assert not model.batches, "nobody urgent is there yet"
+        assert batcher.submit([1], urgency=0) == [2]
+        assert waiting.result(timeout=5) == [42, 44]
+    batcher.close()
+    assert model.batches == [[1, 21, 22]]
+
+
 def test_the_window_counts_from_the_first_request_however_others_trickle_in(model: Model) -> None:
-    batcher: Batcher[int, int] = Batcher(model, size=1000, window_s=0.2, canary=CANARY, capacity=1000)
+    batcher: Batcher[int, int] = Batcher(model, size=1000, windows_s=[0.2], canary=CANARY, capacity=1000)
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(lambda: (batcher.submit([0]), time.monotonic()))
         started = time.monotonic()
@@ -113,7 +125,7 @@ def test_one_bad_request_fails_alone(model: Model, batcher: Batcher[int, int]) -
 
 def test_a_model_that_answers_too_few_results_is_a_failed_call() -> None:
     batcher: Batcher[int, int] = Batcher(
-        lambda items: [1] if len(items) == 1 else [1] * (len(items) - 1), size=4, window_s=0, canary=CANARY
+        lambda items: [1] if len(items) == 1 else [1] * (len(items) - 1), size=4, windows_s=[0], canary=CANARY
     )
     assert batcher.submit([1, 2, 3]) == [1, 1, 1]
     batcher.close()
@@ -122,7 +134,7 @@ def test_a_model_that_answers_too_few_results_is_a_failed_call() -> None:
 def test_a_broken_model_fails_every_caller_at_once_and_says_so(model: Model) -> None:
     deaths: list[BaseException] = []
     batcher: Batcher[int, int] = Batcher(
-        model, size=4, window_s=0.01, canary=CANARY, capacity=64, on_death=deaths.append
+        model, size=4, windows_s=[0.01], canary=CANARY, capacity=64, on_death=deaths.append
     )
     with ThreadPoolExecutor(4) as pool:
         held_back(model, batcher, pool)
@@ -139,7 +151,7 @@ def test_a_broken_model_fails_every_caller_at_once_and_says_so(model: Model) -> 
 
 
 def test_callers_blocked_on_a_full_queue_are_let_go_when_the_model_dies(model: Model) -> None:
-    batcher: Batcher[int, int] = Batcher(model, size=2, window_s=0, canary=CANARY, capacity=2)
+    batcher: Batcher[int, int] = Batcher(model, size=2, windows_s=[0], canary=CANARY, capacity=2)
     with ThreadPoolExecutor(4) as pool:
         held_back(model, batcher, pool)
         blocked = [pool.submit(batcher.submit, [1, 2, 3, 4]) for _ in range(3)]
@@ -152,7 +164,7 @@ def test_callers_blocked_on_a_full_queue_are_let_go_when_the_model_dies(model: M
 
 
 def test_more_requests_than_the_queue_holds_are_all_served(model: Model) -> None:
-    batcher: Batcher[int, int] = Batcher(model, size=3, window_s=0.5, canary=CANARY, capacity=5)
+    batcher: Batcher[int, int] = Batcher(model, size=3, windows_s=[0.5], canary=CANARY, capacity=5)
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(batcher.submit, list(range(20))) for _ in range(4)]
         assert all(call.result(timeout=10) == [2 * item for item in range(20)] for call in calls)
@@ -175,4 +187,6 @@ def test_closing_serves_those_who_wait_and_refuses_those_who_come(model: Model, 
 
 def test_sizes_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValueError, match="capacity 1"):
-        Batcher(lambda items: items, size=2, window_s=0, canary=CANARY, capacity=1)
+        Batcher(lambda items: items, size=2, windows_s=[0], canary=CANARY, capacity=1)
+    with pytest.raises(ValueError, match="a window per urgency"):
+        Batcher(lambda items: items, size=2, windows_s=[], canary=CANARY)

@@ -342,6 +342,13 @@ def test_the_smallest_batch_that_is_about_as_fast_as_the_best_is_taken() -> None
     assert best_batch_size(clear, (4, 8, 16), seconds=0.2) == 4
 
 
+def test_where_the_largest_batch_is_the_best_larger_ones_are_tried() -> None:
+    device = _Device({4: 8, 8: 8, 16: 8, 32: 8, 64: 8, 128: 30})
+    assert best_batch_size(device, seconds=0.2) == 64
+    steady = _Device({2**power: 8 for power in range(2, 9)})
+    assert best_batch_size(steady, seconds=0.2) == 256, "there is an end to it"
+
+
 def test_a_simulated_device_knows_its_batch(tmp_path: Path) -> None:
     started = time.perf_counter()
     assert best_batch_size(open_embedder(simulated_pack(tmp_path, seconds_per_batch=0.2, batch=7)), seconds=60) == 7
