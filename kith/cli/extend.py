@@ -1,10 +1,11 @@
 """kith extend: the other answer to a growing list, a classifier that is grown and retrained."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kith.cli.classifier_options import Channels, Classifier, InputSize, Mean, Scale, Std, Weights
 from kith.cli.evaluate import existing
 from kith.cli.extras import needs_training
 from kith.cli.learning_screen import LearningScreen
@@ -19,23 +20,14 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Learning")
 def extend(
-    classifier: Annotated[
-        str,
-        typer.Argument(
-            metavar="CLASSIFIER",
-            help="package.module:callable (runs that code), a TorchScript file, a .pt2 of torch.export, or kith:NAME.",
-            show_default=False,
-        ),
-    ],
+    classifier: Classifier,
     classes: Annotated[
         Path, typer.Option("--classes", metavar="DIR", parser=folder, help="The new classes: CLASS/IMAGE.jpg.")
     ],
     old: Annotated[
         Path, typer.Option("--old", metavar="DIR", parser=folder, help="Pictures of the old classes, to replay.")
     ],
-    weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", parser=existing, help="Safetensors or a state dict.")
-    ] = None,
+    weights: Weights = None,
     names: Annotated[
         Path | None,
         typer.Option(
@@ -64,14 +56,11 @@ def extend(
         typer.Option("--detector", metavar="PACK", parser=folder, help="Model pack whose detector finds the faces."),
     ] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="The pictures are 112×112 aligned crops.")] = False,
-    input_size: Annotated[
-        int | None,
-        typer.Option("--input-size", min=16, max=1024, help="Side of the classifier's input, pixels (default: 112)."),
-    ] = None,
-    channels: Annotated[Literal["RGB", "BGR"] | None, typer.Option(help="Order of the input's channels.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Input = (pixel · scale − mean) / std (default: 1/255).")] = None,
-    mean: Annotated[str | None, typer.Option(help="One number, or three with commas (default: 0.5).")] = None,
-    std: Annotated[str | None, typer.Option(help="One number, or three with commas (default: 0.5).")] = None,
+    input_size: InputSize = None,
+    channels: Channels = None,
+    scale: Scale = None,
+    mean: Mean = None,
+    std: Std = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same classifier.")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -1,10 +1,11 @@
 """kith pack: a trained classifier as a model pack, its head cut off."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from kith.cli.classifier_options import Channels, Classifier, InputSize, Layer, Mean, Scale, Std, Weights
 from kith.cli.extras import needs_training
 from kith.cli.terminal import Json, answer, answer_json
 
@@ -13,33 +14,18 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Learning")
 def pack(
-    classifier: Annotated[
-        str,
-        typer.Argument(
-            metavar="CLASSIFIER",
-            help="package.module:callable (runs that code), a TorchScript file, a .pt2 of torch.export, or kith:NAME.",
-            show_default=False,
-        ),
-    ],
+    classifier: Classifier,
     out: Annotated[Path, typer.Option("--out", metavar="PACK", help="Folder of the new pack.")],
-    weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="Safetensors, or a state dict saved by torch.")
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option("--layer", help="Layer whose output is the embedding (default: what goes into the last one)."),
-    ] = None,
+    weights: Weights = None,
+    layer: Layer = None,
     dimension: Annotated[
         int | None, typer.Option("--dimension", min=1, help="Put a fresh projection to this dimension behind it.")
     ] = None,
-    input_size: Annotated[
-        int | None,
-        typer.Option("--input-size", min=16, max=1024, help="Side of the classifier's input, pixels (default: 112)."),
-    ] = None,
-    channels: Annotated[Literal["RGB", "BGR"] | None, typer.Option(help="Order of the input's channels.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Input = (pixel · scale − mean) / std (default: 1/255).")] = None,
-    mean: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
-    std: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
+    input_size: InputSize = None,
+    channels: Channels = None,
+    scale: Scale = None,
+    mean: Mean = None,
+    std: Std = None,
     detector: Annotated[
         Path | None, typer.Option("--detector", metavar="FILE", help="A face detector, or a pack that has one.")
     ] = None,
@@ -111,7 +97,8 @@ def pack(
     if made.batch is not None:
         answer(f"It was recorded for batches of {made.batch} and takes no others, which is slow; leave the size free")
     if made.projected:
-        answer("The projection is random: it means nothing until it has been trained.")
+        again = f"kith train --from CLASSIFIER --dimension {made.pack.dimension}"
+        answer(f"The projection is random and means nothing until it is trained: {again} does both")
     if manifest.detector is None:
         answer("It has no detector and takes aligned crops only; --detector FILE gives it one.")
     answer(f"Next: kith evaluate {made.pack.path} --data PEOPLE, then kith calibrate {made.pack.path} --data OTHERS")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from kith.cli.classifier_options import Channels, From, InputSize, Layer, Mean, Scale, Std, Weights
 from kith.cli.extras import needs_training
 from kith.cli.learning_screen import LearningScreen
 from kith.cli.terminal import Json, answer, answer_json, folder
@@ -36,6 +37,20 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--start", help="Model pack to begin with instead of random weights.")
     ] = None,
+    classifier: From = None,
+    weights: Weights = None,
+    layer: Layer = None,
+    dimension: Annotated[
+        int | None,
+        typer.Option(
+            "--dimension", min=1, help="Numbers in an embedding; behind a classifier, a fresh projection to so many."
+        ),
+    ] = None,
+    input_size: InputSize = None,
+    channels: Channels = None,
+    scale: Scale = None,
+    mean: Mean = None,
+    std: Std = None,
     part: Annotated[
         Part, typer.Option("--part", help="What to train: the embedder, or a detector (with --teacher).")
     ] = ("embedder"),
@@ -57,6 +72,8 @@ def train(
     kith train config/train.toml --data people/
     kith train --data people/ --teacher packs/big      a small network learns what a big one says
     kith train --data people/ --start packs/mine       goes on from a pack, with triplets
+    kith train --data people/ --from net.pt --channels RGB --mean 0.5 --std 0.5
+                                                       any classifier, its head cut off, with triplets
     kith train --part detector --teacher packs/big --data people/
 
     Killed, the same command with --resume goes on where it was. Nobody the network is judged by is learned from.
@@ -67,6 +84,7 @@ def train(
         return
     with needs_training():
         from kith.checkpoints import load_pack  # noqa: PLC0415
+        from kith.packs.conventions import three  # noqa: PLC0415
         from kith.training.config import TrainConfig, read_config  # noqa: PLC0415
         from kith.training.recipes import default_phases  # noqa: PLC0415
         from kith.training.run import run  # noqa: PLC0415
@@ -75,12 +93,23 @@ def train(
         "seed": seed,
         "teacher": teacher,
         "data": _given(path=data, validation=validation, aligned=aligned),
-        "network": _given(start=start),
+        "network": _given(
+            start=start,
+            classifier=classifier,
+            weights=weights,
+            layer=layer,
+            dimension=dimension,
+            input_size=input_size,
+            channels=channels,
+            scale=scale,
+            mean=None if mean is None else three(mean, "--mean"),
+            std=None if std is None else three(std, "--std"),
+        ),
     }
     if config is None:
         if data is None:
             raise Misconfigured("name a configuration or the pictures: kith train CONFIG, or kith train --data DIR")
-        wanted["phases"] = default_phases(teacher=teacher is not None, start=start is not None)
+        wanted["phases"] = default_phases(teacher=teacher is not None, start=bool(start or classifier))
     settings = read_config(TrainConfig, config, **wanted)
     finder = detector or settings.teacher or settings.network.start
     with screen:

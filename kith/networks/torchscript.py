@@ -48,6 +48,9 @@ _SAME = ("prim::NumToTensor", "aten::Int", "aten::Float", "aten::Bool", "prim::u
 
 _MOST_TURNS = 10_000
 
+#: Arguments of a convolution: input, weight, bias, stride, padding, dilation, transposed, output padding, groups.
+_CONVOLUTION = 9
+
 
 @dataclass(slots=True)
 class _Value:
@@ -149,6 +152,10 @@ class _Translation:
         if kind in _QUESTIONS and (kind.startswith("aten::__is") or not _has_tensor(now)):
             return _constant(_QUESTIONS[kind](*now))
         target = _operator(node.schema())
+        if kind == "aten::_convolution":
+            # As tracing records it, with switches of the backend behind; exporters know the plain one only.
+            target = torch.ops.aten.convolution.default
+            now, later = now[:_CONVOLUTION], later[:_CONVOLUTION]
         arguments = target._schema.arguments
         keyword = [index for index, argument in enumerate(arguments) if argument.kwarg_only]
         split = min(keyword, default=len(inputs))

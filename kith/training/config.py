@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kith.errors import Misconfigured
 from kith.training.augment import Augmentation
@@ -12,6 +12,10 @@ from kith.training.augment import Augmentation
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+#: A number per channel; one for all three counts.
+Channels = Annotated[
+    tuple[float, float, float], BeforeValidator(lambda said: [said] * 3 if isinstance(said, int | float) else said)
+]
 
 
 C = TypeVar("C", bound=BaseModel)
@@ -32,11 +36,24 @@ class Data(_Section):
 
 
 class Network(_Section):
-    """name, dimension: see kith.networks. start: a model pack whose weights to begin with."""
+    """name, dimension: see kith.networks; no dimension: 128, or that of what the run begins with.
+
+    start: a model pack whose weights to begin with. classifier: a trained classifier to begin with, its head cut off;
+    weights, layer, input_size and how its pixels are fed (channels, scale, mean, std) as `kith pack` takes them, and a
+    dimension that is not its own puts a fresh projection behind it.
+    """
 
     name: str = "mobilefacenet"
-    dimension: Annotated[int, Field(ge=1, le=8192)] = 128
+    dimension: Annotated[int, Field(ge=1, le=8192)] | None = None
     start: Path | None = None
+    classifier: str | None = None
+    weights: Path | None = None
+    layer: str | None = None
+    input_size: Annotated[int, Field(ge=16, le=1024)] | None = None
+    channels: Literal["RGB", "BGR"] | None = None
+    scale: Positive | None = None
+    mean: Channels | None = None
+    std: Channels | None = None
 
 
 class Phase(_Section):

@@ -40,14 +40,18 @@ def write_report(
     file.write_text(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{html.escape(config.name)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(config.name)}</h1><p>{people}; {judged}. {html.escape(config.network.name)}, "
-        f"{config.network.dimension} dimensions, seed {config.seed}. Model id {pack.model_id}, cutoff "
+        f"<h1>{html.escape(config.name)}</h1><p>{people}; {judged}. {html.escape(_network(config))}, "
+        f"{pack.dimension} dimensions, seed {config.seed}. Model id {pack.model_id}, cutoff "
         f"{pack.default_cutoff:g} ({html.escape(pack.manifest.cutoff_note)}).</p>{shown}"
         f"<ul>{notes}</ul><h2>Epochs</h2><div class=wide>{_table(trained.history)}</div>"
         f"<h2>Configuration</h2><pre>{html.escape(config.model_dump_json(indent=1))}</pre></html>\n",
         encoding="utf-8",
     )
     return file
+
+
+def _network(config: TrainConfig) -> str:
+    return config.network.name if config.network.classifier is None else f"what is left of {config.network.classifier}"
 
 
 def curves(history: Sequence[Epoch]) -> bytes:

@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from torch import nn
 
 from kith import wire
 from kith.checkpoints import Pack, load_pack, write_pack
 from kith.crops import CropReader
 from kith.detector import Detector, open_detector
 from kith.errors import Misconfigured
-from kith.manifest import EmbedderSpec, Manifest
-from kith.networks import build
-from kith.runtimes.pytorch import has_bfloat16, load_network
+from kith.manifest import Manifest
+from kith.runtimes.pytorch import has_bfloat16
+from kith.training.beginning import Beginning, begin
 from kith.training.config import TrainConfig
 from kith.training.distil import open_teacher
 from kith.training.faces import Faces, read_faces, split
@@ -54,35 +52,20 @@ def run(
     torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.deterministic = True
+    # First: what is wrong with it should show before an hour of pictures is read.
+    beginning = begin(config)
+    for note in beginning.notes:
+        progress.note(note)
     faces, held_out = _people(config, out, detector, progress)
-    tools = _tools(config, device, threads)
+    tools = _tools(config, beginning, device, threads)
     trained = Trainer(config, tools, faces, held_out, out, progress).run(resume)
     figures = dict(trained.history[-1].validation or {}) if held_out is not None and trained.history else {}
     if trained.score is not None:
         best = max((each for each in trained.history if each.best), key=lambda each: each.epoch + 1000 * each.phase)
         figures = dict(best.validation or {})
-    pack = _pack(config, out / "pack", trained, figures, detector, held_out)
+    pack = _pack(config, out / "pack", beginning, trained, figures, detector, held_out)
     report = write_report(out / "report.html", config, faces, held_out, trained, pack)
     return Outcome(pack, figures, report)
-
-
-def specification(config: TrainConfig, dimension: int) -> EmbedderSpec:
-    """How the new network is fed: as its teacher or its beginning is, else pixels in −1..1."""
-    for parent in (config.teacher, config.network.start):
-        if parent is not None:
-            spec = load_pack(parent).manifest.embedder
-            return EmbedderSpec(
-                format="safetensors",
-                dimension=dimension,
-                file="embedder.safetensors",
-                network=config.network.name,
-                channels=spec.channels,
-                scale=spec.scale,
-                mean=spec.mean,
-                std=spec.std,
-                template=spec.template,
-            )
-    return EmbedderSpec("safetensors", dimension, "embedder.safetensors", network=config.network.name)
 
 
 def _people(config: TrainConfig, out: Path, detector: Pack | None, progress: Progress) -> tuple[Faces, Faces | None]:
@@ -110,14 +93,13 @@ def _people(config: TrainConfig, out: Path, detector: Pack | None, progress: Pro
     return faces, held_out
 
 
-def _tools(config: TrainConfig, device: torch.device, threads: int) -> Tools:
-    network, dimension = _network(config)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _tools(config: TrainConfig, beginning: Beginning, device: torch.device, threads: int) -> Tools:
+    network = beginning.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = None if config.teacher is None else open_teacher(load_pack(config.teacher), device, threads)
     return Tools(
         network=network,
-        dimension=dimension,
-        normalise=Normalise.of(specification(config, dimension), device),
+        dimension=beginning.spec.dimension,
+        normalise=Normalise.of(beginning.spec, device),
         device=device,
         amp=config.amp and _gains_from_bfloat16(device),
         teacher=teacher[0] if teacher else None,
@@ -125,31 +107,15 @@ def _tools(config: TrainConfig, device: torch.device, threads: int) -> Tools:
     )
 
 
-def _network(config: TrainConfig) -> tuple[nn.Module, int]:
-    wanted = config.network
-    if wanted.start is None:
-        return build(wanted.name, wanted.dimension), wanted.dimension
-    pack = load_pack(wanted.start)
-    spec = pack.manifest.embedder
-    if spec.network != wanted.name or spec.dimension != wanted.dimension:
-        raise Misconfigured(
-            f"{wanted.start} holds {spec.network or spec.format} of dimension {spec.dimension}, the configuration "
-            f"wants {wanted.name} of dimension {wanted.dimension}"
-        )
-    return load_network(pack), spec.dimension
-
-
 def _pack(
     config: TrainConfig,
     folder: Path,
+    beginning: Beginning,
     trained: Trained,
     figures: Mapping[str, float],
     detector: Pack | None,
     held_out: Faces | None,
 ) -> Pack:
-    state = {name: value.detach().cpu().contiguous() for name, value in trained.network.state_dict().items()}
-    dimension = config.network.dimension
-    spec = specification(config, dimension)
     cutoff = figures.get("cutoff")
     note = "chosen, not measured: nobody was held out; run kith calibrate"
     if cutoff is not None and held_out is not None:
@@ -162,12 +128,12 @@ def _pack(
         name=config.name,
         licence=config.licence,
         source=config.source,
-        embedder=spec,
+        embedder=beginning.spec,
         default_cutoff=round(cutoff, 3) if cutoff is not None else _CAUTIOUS_CUTOFF,
         cutoff_note=note,
         detector=finder,
     )
-    files: dict[str, bytes | Path] = {"embedder.safetensors": safetensors.torch.save(state)}
+    files: dict[str, bytes | Path] = {str(beginning.spec.file): beginning.file(trained.network)}
     if detector is not None and finder is not None:
         files[finder.file] = detector.read(finder)
     pack = write_pack(folder, manifest, files)
