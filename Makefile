@@ -7,11 +7,12 @@ STAMP := $(VENV)/.installed
 FACES ?=
 PACK ?=
 ONLY ?=
+DATA ?= ../shared/data
 # Where torch comes from, when not from pip's own index: https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test lint types up bench clean
+.PHONY: help install system demo test lint up bench kith-small clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +44,13 @@ lint: $(STAMP) ## style, types, who imports whom
 
 test: $(STAMP) system ## install everything and run the whole test suite
 	@$(BIN)/python -m pytest
+
+kith-small: $(STAMP) ## teach the shipped pack anew from DATA (hours): DATA/aligned, DATA/faces, DATA/weights
+	cd $(DATA) && $(CURDIR)/$(BIN)/kith train $(CURDIR)/config/detector.toml --part detector --teacher weights \
+		--out $(CURDIR)/build/kith-small/detector --resume
+	cd $(DATA) && $(CURDIR)/$(BIN)/kith train $(CURDIR)/config/kith-small.toml --teacher weights \
+		--detector $(CURDIR)/build/kith-small/detector/detector.onnx --out $(CURDIR)/build/kith-small --resume
+	@$(BIN)/kith evaluate build/kith-small/pack --data $(DATA)/faces/val --out build/kith-small/evaluation
 
 bench: $(STAMP) ## run the benchmarks, or one: make bench ONLY=pipeline
 	@$(BIN)/python -m benchmarks $(ONLY)

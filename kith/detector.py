@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kith.checkpoints import Pack
+from kith.manifest import DetectorSpec
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -39,12 +40,14 @@ class Detector(Protocol):
 
 def open_detector(pack: Pack) -> Detector | None:
     """The detector of `pack`, None when it has none. Raises InvalidPack when the file is not the network it claims."""
+    spec = pack.manifest.detector
+    return None if spec is None else detector_of(spec, pack.read(spec), str(pack.path / spec.file))
+
+
+def detector_of(spec: DetectorSpec, model: bytes, where: str) -> Detector:
+    """The detector whose file holds `model`. Raises InvalidPack, naming `where`, when it is not what `spec` says."""
     # Imported here, not above: each answers with what is defined in this file.
     from kith.scrfd import Scrfd  # noqa: PLC0415
     from kith.yunet import YuNet  # noqa: PLC0415
 
-    spec = pack.manifest.detector
-    if spec is None:
-        return None
-    model, where = pack.read(spec), str(pack.path / spec.file)
     return Scrfd(model, where) if spec.kind == "scrfd" else YuNet(model, where)

@@ -56,7 +56,11 @@ def train(
     ] = ("embedder"),
     detector: Annotated[
         Path | None,
-        typer.Option("--detector", help="Model pack whose detector finds the faces (default: the teacher's)."),
+        typer.Option(
+            "--detector",
+            help="Finds the faces and goes into the new pack: a detector, or a model pack that has one (default: the "
+            "teacher's).",
+        ),
     ] = None,
     aligned: Annotated[
         bool | None, typer.Option("--aligned/--photos", help="DATA holds 112×112 aligned crops.")
@@ -85,6 +89,7 @@ def train(
     with needs_training():
         from kith.checkpoints import load_pack  # noqa: PLC0415
         from kith.packs.conventions import three  # noqa: PLC0415
+        from kith.packs.detectors import find_detector, lent_by  # noqa: PLC0415
         from kith.training.config import TrainConfig, read_config  # noqa: PLC0415
         from kith.training.recipes import default_phases  # noqa: PLC0415
         from kith.training.run import run  # noqa: PLC0415
@@ -111,9 +116,10 @@ def train(
             raise Misconfigured("name a configuration or the pictures: kith train CONFIG, or kith train --data DIR")
         wanted["phases"] = default_phases(teacher=teacher is not None, start=bool(start or classifier))
     settings = read_config(TrainConfig, config, **wanted)
-    finder = detector or settings.teacher or settings.network.start
+    parent = settings.teacher or settings.network.start
+    finder = find_detector(detector) if detector else lent_by(load_pack(parent)) if parent else None
     with screen:
-        outcome = run(settings, out, screen, detector=load_pack(finder) if finder else None, resume=resume)
+        outcome = run(settings, out, screen, detector=finder, resume=resume)
     if as_json:
         answer_json(
             {

@@ -11,9 +11,10 @@ import torch
 from kith import wire
 from kith.checkpoints import Pack, load_pack, write_pack
 from kith.crops import CropReader
-from kith.detector import Detector, open_detector
+from kith.detector import Detector, detector_of
 from kith.errors import Misconfigured
 from kith.manifest import Manifest
+from kith.packs.detectors import Lent
 from kith.runtimes.pytorch import has_bfloat16
 from kith.training.beginning import Beginning, begin
 from kith.training.config import TrainConfig
@@ -39,12 +40,11 @@ class Outcome:
 
 
 def run(
-    config: TrainConfig, out: Path, progress: Progress, *, detector: Pack | None = None, resume: bool = False
+    config: TrainConfig, out: Path, progress: Progress, *, detector: Lent | None = None, resume: bool = False
 ) -> Outcome:
     """Train as `config` says; everything goes to the folder `out`: `pack/`, `report.html`, the checkpoint, the crops.
 
-    detector: the pack whose detector finds the faces, and which goes into the new pack; needed for photographs, not for
-    aligned crops. resume: go on from the checkpoint in `out`. Raises Misconfigured, Rejected, Diverged.
+    detector: finds the faces, and goes into the new pack; needed for photographs, not for aligned crops. resume: go on from the checkpoint in `out`. Raises Misconfigured, Rejected, Diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
     device = _device(config.device)
@@ -68,13 +68,13 @@ def run(
     return Outcome(pack, figures, report)
 
 
-def _people(config: TrainConfig, out: Path, detector: Pack | None, progress: Progress) -> tuple[Faces, Faces | None]:
+def _people(config: TrainConfig, out: Path, detector: Lent | None, progress: Progress) -> tuple[Faces, Faces | None]:
     found: Detector | None = None
     if not config.data.aligned:
-        found = None if detector is None else open_detector(detector)
+        found = None if detector is None else detector_of(*detector, where="the detector")
         if found is None:
             raise Misconfigured(
-                "photographs need a detector to find the faces: name a model pack that has one (--detector PACK), or "
+                "photographs need a detector to find the faces: name one, or a model pack that has one (--detector), or "
                 "say --aligned when the pictures are 112×112 crops"
             )
     reader = CropReader(found)
@@ -113,7 +113,7 @@ def _pack(
     beginning: Beginning,
     trained: Trained,
     figures: Mapping[str, float],
-    detector: Pack | None,
+    detector: Lent | None,
     held_out: Faces | None,
 ) -> Pack:
     cutoff = figures.get("cutoff")
@@ -123,7 +123,6 @@ def _pack(
             f"FPIR {config.validation.fpir:.1%} on {len(held_out.names)} people held out, half of them enrolled; "
             "calibrate on your own searches"
         )
-    finder = None if detector is None else detector.manifest.detector
     manifest = Manifest(
         name=config.name,
         licence=config.licence,
@@ -131,11 +130,11 @@ def _pack(
         embedder=beginning.spec,
         default_cutoff=round(cutoff, 3) if cutoff is not None else _CAUTIOUS_CUTOFF,
         cutoff_note=note,
-        detector=finder,
+        detector=None if detector is None else detector[0],
     )
     files: dict[str, bytes | Path] = {str(beginning.spec.file): beginning.file(trained.network)}
-    if detector is not None and finder is not None:
-        files[finder.file] = detector.read(finder)
+    if detector is not None:
+        files[detector[0].file] = detector[1]
     pack = write_pack(folder, manifest, files)
     evaluation = {
         "model_id": pack.model_id,
