@@ -1,8 +1,8 @@
 """The embed worker: takes jobs from the lanes, has them recognised, hands the decisions over.
 
-Those of bulk jobs are saved, and a publish worker is told. A live or interactive job somebody waits for, so its worker
-publishes it itself, in the step that would save it: one message and one process less on the way, and the same guarantee,
-for the ledger publishes and strikes off at once whoever asks.
+Those of bulk jobs are saved, and a publish worker is told. For a live or interactive job somebody waits, so its worker
+publishes it itself, in the step that would save it: one message and one process less on the way, and the same
+guarantee, for the ledger publishes and strikes off in one step whoever asks.
 
 python -m workers.embed [--config FILE] [--lanes live,interactive] [--name NAME]
 """
@@ -54,7 +54,7 @@ class EmbedWorker:
         self.images = 0
 
     def handle(self, message: object) -> None:
-        """Do one job: on return its decisions are saved or published, or the ledger knows when to try again, or why never."""
+        """Do one job: on return it is decided for good, or the ledger knows when to try again, or why never."""
         payload = as_text(message)
         try:
             job = wire.from_json(EmbedJob, payload)

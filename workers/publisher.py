@@ -15,8 +15,9 @@ class Publisher:
     def publish(self, job_id: str, decisions: Sequence[Decision] = ()) -> bool:
         """Publish all decisions of `job_id` in one step; False when there was nothing (more) to publish.
 
-        decisions: of all its images; the saved ones where none are given. The ledger checks the deadline once more: between the decision and this moment a broker may have been away for
-        an hour. What is late is published as expired, with nobody named in it.
+        decisions: of all its images; the saved ones where none are given. The ledger checks the deadline once more:
+        between the decision and this moment a broker may have been away for an hour. What is late is published as
+        expired, with nobody named in it.
         """
         published = self._ledger.publish(job_id, decisions)
         if published is Published.LATE:

@@ -44,7 +44,8 @@ def run(
 ) -> Outcome:
     """Train as `config` says; everything goes to the folder `out`: `pack/`, `report.html`, the checkpoint, the crops.
 
-    detector: finds the faces, and goes into the new pack; needed for photographs, not for aligned crops. resume: go on from the checkpoint in `out`. Raises Misconfigured, Rejected, Diverged.
+    detector: finds the faces, and goes into the new pack; needed for photographs, not for aligned crops. resume: go on
+    from the checkpoint in `out`. Raises Misconfigured, Rejected, Diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
     device = _device(config.device)
@@ -74,8 +75,8 @@ def _people(config: TrainConfig, out: Path, detector: Lent | None, progress: Pro
         found = None if detector is None else detector_of(*detector, where="the detector")
         if found is None:
             raise Misconfigured(
-                "photographs need a detector to find the faces: name one, or a model pack that has one (--detector), or "
-                "say --aligned when the pictures are 112×112 crops"
+                "photographs need a detector to find the faces: name one, or a model pack that has one (--detector), "
+                "or say --aligned when the pictures are 112×112 crops"
             )
     reader = CropReader(found)
     kind = "aligned" if found is None else "found"

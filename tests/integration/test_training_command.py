@@ -54,8 +54,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty people with three aligned pictures or more."""
     folder = tmp_path_factory.mktemp("people")
     train = shared_data() / "aligned" / "train"
-    several = (person for person in sorted(train.iterdir()) if len(list(person.iterdir())) >= 3)
-    for person, _ in zip(several, range(30), strict=False):
+    for person in [person for person in sorted(train.iterdir()) if len(list(person.iterdir())) > 2][:30]:
         shutil.copytree(person, folder / person.name)
     return folder
 
@@ -172,10 +171,8 @@ def test_a_detector_lent_by_a_file_or_a_pack_finds_the_faces_and_goes_into_the_p
     lender: str, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
-    several = (
-        person for person in sorted((shared_data() / "faces" / "train").iterdir()) if len(list(person.iterdir())) > 2
-    )
-    for person, _ in zip(several, range(6), strict=False):
+    everybody = sorted((shared_data() / "faces" / "train").iterdir())
+    for person in [person for person in everybody if len(list(person.iterdir())) > 2][:6]:
         shutil.copytree(person, photos / person.name)
     weights = shared_data() / "weights"
     detector = weights if lender == "pack" else weights / "yunet_n_dynamic.onnx"
