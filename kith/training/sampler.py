@@ -58,7 +58,7 @@ class PkSampler:
         if len(self._rows) < subjects:
             least = f" with at least {min_images} images" if min_images > 1 else ""
             raise Rejected(
-                f"{len(self._rows)} subjects{least} are fewer than the {subjects} of a batch: lower `subjects`, or add "
+                f"a batch takes {subjects} subjects{least}, there are {len(self._rows)}: lower `subjects`, or add "
                 "people"
             )
         self._subjects, self._images, self._seed = subjects, images, seed

@@ -70,11 +70,11 @@ def test_subjects_with_too_few_images_are_left_out() -> None:
 
 
 def test_fewer_subjects_than_a_batch_needs_are_refused_with_both_numbers_and_a_remedy() -> None:
-    with pytest.raises(Rejected, match="23 subjects are fewer than the 24 of a batch: lower `subjects`, or add people"):
+    with pytest.raises(Rejected, match="takes 24 subjects, there are 23: lower `subjects`, or add people"):
         PkSampler(LABELS, subjects=24)
-    with pytest.raises(Rejected, match="12 subjects with at least 4 images are fewer than the 16"):
+    with pytest.raises(Rejected, match="takes 16 subjects with at least 4 images, there are 12"):
         PkSampler(LABELS, min_images=4)
-    with pytest.raises(Rejected, match="0 subjects are fewer than the 16"):
+    with pytest.raises(Rejected, match="takes 16 subjects, there are 0"):
         PkSampler([])
     with pytest.raises(Rejected, match="not 16 × 1"):
         PkSampler(LABELS, images=1)
