@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kith.errors import Diverged
-from kith.evaluation.identification import quick_open_set
 from kith.training.checkpoint import Checkpoint, Position, load, save
 from kith.training.config import Phase, TrainConfig
 from kith.training.faces import Faces
+from kith.training.judge import judge_by
 from kith.training.loader import Batch, Loader
 from kith.training.optimiser import learning_rate, optimiser_of
 from kith.training.phases import Lesson, Tools, lesson_of
@@ -52,7 +52,7 @@ class Trainer:
     ) -> None:
         self._config, self._tools, self._faces = config, tools, faces
         self._out, self._progress = out, progress
-        self._held_out = held_out if self._can_judge(held_out) else None
+        self._judge = judge_by(held_out, config.validation.fpir, config.seed, progress.note)
         self._network = tools.network
         self._average = copy.deepcopy(tools.network).eval()
         self._best: dict[str, Tensor] = {}
@@ -172,8 +172,9 @@ class Trainer:
     def _end_epoch(self, record: Epoch, last: bool) -> None:
         every = self._config.validation.every
         figures, best = None, False
-        if self._held_out is not None and (last or (record.epoch + 1) % every == 0):
-            figures = self.validate()
+        if self._judge is not None and (last or (record.epoch + 1) % every == 0):
+            # The averaged network's: it is the one that is kept.
+            figures = self._judge.figures(self._vectors)
             if figures["dir"] > self._best_score:
                 best, self._best_score = True, figures["dir"]
                 self._best = {name: value.detach().cpu().clone() for name, value in self._average.state_dict().items()}
@@ -184,30 +185,6 @@ class Trainer:
         with (self._out / HISTORY).open("a") as written:
             written.write(json.dumps(asdict(done)) + "\n")
         self._progress.epoch(done)
-
-    def _can_judge(self, held_out: Faces | None) -> bool:
-        """Whether the people held out are enough to measure anything at the rate wanted; said once, not every epoch."""
-        if held_out is None:
-            return False
-        try:
-            quick_open_set(
-                np.eye(len(held_out.labels), 2, dtype=np.float32), held_out.labels, self._config.validation.fpir
-            )
-        except ValueError as few:
-            self._progress.note(
-                f"the {len(held_out.names)} people held out judge nothing ({few}): hold out more, or raise "
-                "validation.fpir"
-            )
-            return False
-        return True
-
-    def validate(self) -> dict[str, float]:
-        """DIR at the configured FPIR, rank-1 on the subjects held out, by the averaged network."""
-        assert self._held_out is not None
-        found = quick_open_set(
-            self._vectors(self._held_out.pixels), self._held_out.labels, self._config.validation.fpir, self._config.seed
-        )
-        return {"dir": found.dir, "rank_1": found.rank_1, "cutoff": found.cutoff}
 
     def _vectors(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return embed_all(self._average, pixels, self._tools.normalise)
