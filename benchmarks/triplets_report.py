@@ -43,6 +43,8 @@ def page(faces: FaceStudy, digits: DigitStudy, images_seen: int, digits_seen: in
         f"{seeds} seeds. A difference is called real where the paired t test over seeds, corrected for the number of "
         "comparisons of its kind (Holm), leaves less than 5 % to chance.",
         "",
+        f"![One dot a seed, a bar at the mean]({NAME}.png)",
+        "",
         f"## Faces: {images_seen:,} images seen by each method",
         "",
         "Rank-1 and TPIR of people nobody was trained on; TPIR at the cutoff for an FPIR of 1 % calibrated on other "
