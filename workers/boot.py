@@ -29,7 +29,7 @@ from kith.replica import Follower
 from kith.settings import Settings, load
 from workers import app as celery_app
 from workers.heartbeat import Heartbeat
-from workers.memory import keep_memory
+from workers.memory import keep_memory, spare_what_is_loaded
 from workers.publish import PublishWorker
 from workers.publisher import Publisher
 from workers.sweeper import Sweeper
@@ -118,6 +118,7 @@ def _embed(options: _Options) -> int:
                 galleries=follower.sequences(),
             )
 
+        spare_what_is_loaded()
         _log.warning(
             "ready: model %s (%s) on %s, batches of %d", pack.manifest.name, pack.model_id, embedder.runtime, size
         )

@@ -40,3 +40,28 @@ def test_pages_freed_by_a_thread_are_used_again_without_asking_the_kernel(reposi
     kept, faults = page_faults(repository, "keep")
     assert kept
     assert faults < plain / 4
+
+
+LOADED = """
+import gc, weakref
+from workers.memory import spare_what_is_loaded
+
+loaded = [[] for _ in range(100_000)]
+spare_what_is_loaded()
+print(len(gc.get_objects()) < 10_000)
+
+class Node: pass
+node = Node()
+node.itself = node
+gone = weakref.ref(node)
+del node
+gc.collect()
+print(gone() is None)
+"""
+
+
+def test_what_is_loaded_is_no_longer_looked_through_and_new_garbage_still_is(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=repository, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["True", "True"]
