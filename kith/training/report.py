@@ -20,8 +20,9 @@ _STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; }
 th, td { text-align: right; padding: .15rem .7rem; border-bottom: 1px solid #8884; }
-th:first-child, td:first-child { text-align: left; } .wide { overflow-x: auto; }
-img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem; } .best { font-weight: bold; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; } .wide { overflow-x: auto; }
+.phase { padding-top: 1rem; } .kept { font-weight: bold; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem; }
 """
 
 
@@ -83,11 +84,15 @@ def curves(history: Sequence[Epoch]) -> bytes:
 def _table(history: Sequence[Epoch]) -> str:
     facts = list(dict.fromkeys(name for epoch in history for name in epoch.facts))
     held = list(dict.fromkeys(name for epoch in history for name in epoch.validation or {}))
-    head = "".join(f"<th>{html.escape(name)}" for name in ("phase", "epoch", *facts, *held, "images/s"))
-    body = []
-    for epoch in history:
+    columns = ("epoch", *facts, *held, "images/s")
+    rows = ["<tr>" + "".join(f"<th>{html.escape(name)}" for name in columns)]
+    # Each best takes the place of the one before: the last is the one that was kept.
+    kept = max((index for index, epoch in enumerate(history) if epoch.best), default=None)
+    for index, epoch in enumerate(history):
+        if index == 0 or history[index - 1].phase != epoch.phase:
+            rows.append(f"<tr><th colspan={len(columns)} class=phase>{html.escape(epoch.objective)}")
         values = [epoch.facts.get(name) for name in facts] + [(epoch.validation or {}).get(name) for name in held]
         cells = "".join(f"<td>{'' if value is None else f'{value:.4f}'}" for value in values)
-        mark = " class=best" if epoch.best else ""
-        body.append(f"<tr{mark}><td>{html.escape(epoch.objective)}<td>{epoch.epoch + 1}{cells}<td>{epoch.rate:.0f}")
-    return f"<table><tr>{head}{''.join(body)}</table>"
+        mark, word = (" class=kept", " (kept)") if index == kept else ("", "")
+        rows.append(f"<tr{mark}><td>{epoch.epoch + 1}{word}{cells}<td>{epoch.rate:.0f}")
+    return f"<table>{''.join(rows)}</table>"

@@ -121,7 +121,7 @@ def _pack(
     note = "chosen, not measured: nobody was held out; run kith calibrate"
     if cutoff is not None and held_out is not None:
         note = (
-            f"FPIR {config.validation.fpir:.1%} on {len(held_out.names)} people held out, half of them enrolled; "
+            f"FPIR {config.validation.fpir * 100:g} % on {len(held_out.names)} people held out, half of them enrolled; "
             "calibrate on your own searches"
         )
     manifest = Manifest(
