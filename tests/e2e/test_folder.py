@@ -60,8 +60,9 @@ def test_a_file_that_is_still_being_written_is_let_finish(kith: Kith, client: Cl
     gallery, folder = f"g{uuid.uuid4().hex[:10]}", tmp_path / "hot"
     whole = picture(tmp_path / "whole.png", 1).read_bytes()
     (folder / "Ada").mkdir(parents=True)
-    with watching(kith, folder, "--enrol", "--gallery", gallery), (folder / "Ada/slow.png").open("wb") as file:
-        # Longer between looks than between writes: at no two looks in a row is the file the same.
+    options = ("--enrol", "--gallery", gallery, "--every", "0.5")
+    with watching(kith, folder, *options), (folder / "Ada/slow.png").open("wb") as file:
+        # Far longer between looks than between writes: at no two looks in a row is the file the same.
         for start in range(0, len(whole), 1 + len(whole) // 20):
             file.write(whole[start : start + 1 + len(whole) // 20])
             file.flush()

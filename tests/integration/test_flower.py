@@ -19,7 +19,7 @@ import pytest
 
 from kith.checkpoints import simulated_pack
 from kith.client import Client
-from kith.jobs import EMBED_TASK, PUBLISH_TASK, Content, Kind, Outcome
+from kith.jobs import EMBED_TASK, PUBLISH_TASK, Content, Kind, Lane, Outcome
 from kith.settings import Settings, as_environment, load
 from kith.stack import Stack, local_settings
 from tests.servers import processes
@@ -155,13 +155,13 @@ def test_whoever_knows_only_the_brokers_url_reads_worker_state_and_time_of_each_
 
 
 def _enrolment(client: Client) -> Any:
-    """A job of one aligned crop, different each time."""
+    """A job of one aligned crop, different each time. A bulk one: it takes both workers."""
     import cv2  # noqa: PLC0415 (only to make a picture)
 
     pixels = np.random.default_rng(time.time_ns()).integers(0, 255, (112, 112, 3), np.uint8)
     encoded = cv2.imencode(".png", pixels)[1].tobytes()
     image = client.intake.put(encoded, subject="Ada")
-    return client.intake.job(Kind.ENROL, [image], content=Content.ALIGNED)
+    return client.intake.job(Kind.ENROL, [image], content=Content.ALIGNED, lane=Lane.BULK)
 
 
 def test_the_monitored_application_runs_nothing_itself(settings: Settings, repository: Path) -> None:
