@@ -32,7 +32,7 @@ class JobQueue(Protocol):
         ...
 
     def send_saved(self, job_id: str) -> None:
-        """Tell the publish workers that the decisions of `job_id` are saved."""
+        """Tell the publish workers which jobs' decisions are saved: an id, or a JSON list of ids."""
         ...
 
     def depth(self, queue: str) -> int:
