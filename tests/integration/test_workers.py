@@ -12,9 +12,9 @@ import redis
 from kith import wire
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.results_redis import RedisResults
-from kith.errors import BrokerUnavailable, StoreUnavailable, UnknownGallery
+from kith.errors import BrokerUnavailable, StateUnavailable, StoreUnavailable, UnknownGallery
 from kith.jobs import Decision, EmbedJob, Face, ImageRef, Kind, Lane, Outcome, decide, now_ms
-from kith.ledger import WorkerBeat
+from kith.ledger import Published, WorkerBeat
 from kith.settings import Settings
 from tests.integration.passing_time import let_pass
 from workers.embed import EmbedWorker
@@ -136,6 +136,24 @@ def test_a_live_job_decided_past_its_deadline_is_published_as_expired_and_names_
     house.worker.handle(house.accept(lane=Lane.LIVE, expires_ms=now_ms() + 20))
     assert house.outcomes() == [("j1:0", "expired"), ("j1:1", "expired")]
     assert [entry.decision.subject for entry in house.results.after("0")] == [None, None]
+
+
+def test_a_live_job_whose_publication_lost_its_answer_is_published_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Published] = []
+    publish = house.ledger.publish
+
+    def lose_the_first(job_id: str, decisions: Sequence[Decision] = ()) -> Published:
+        answers.append(publish(job_id, decisions))
+        if len(answers) == 1:
+            raise StateUnavailable("the answer was lost on the way")
+        return answers[-1]
+
+    monkeypatch.setattr(house.ledger, "publish", lose_the_first)
+    house.worker.handle(house.accept(lane=Lane.LIVE, expires_ms=now_ms() + 60_000))
+    assert answers == [Published.NOW, Published.BEFORE]
+    assert house.outcomes() == [("j1:0", "match"), ("j1:1", "match")]
 
 
 def test_of_two_workers_with_the_same_live_job_one_publishes(house: House) -> None:
