@@ -7,6 +7,7 @@
     │   ├── StateUnavailable       Redis (gallery, ledger, results) cannot be reached
     │   ├── StateFull              Redis refuses writes: out of memory under `noeviction`
     │   ├── BrokerUnavailable      the message broker cannot be reached
+    │   ├── KeysUnavailable        the keys of the galleries cannot be read just now: their service or disk is away
     │   ├── GalleryBehind          this worker's replica has not reached the sequence a job demands
     │   ├── Overloaded             more open jobs than the limit allows
     │   ├── NoAnswerYet            a wait for decisions ran out of time; the job is still open
@@ -24,7 +25,13 @@
         ├── InvalidName            a subject or gallery name outside its limits
         ├── InvalidTemplate        a vector of wrong length, not finite or not of unit length
         ├── UnknownSubject         no subject of that name in the gallery
-        ├── NameTaken              another subject of the gallery has that name
+        ├── UnknownTemplate        no template of that id with that subject
+        ├── NameTaken              another subject of the gallery has that name, or external id
+        ├── SameSubject            a move or merge of somebody with himself
+        ├── CannotUndo             the change is out of reach, or what it left behind has been changed since
+        ├── UnknownKey             no key that opens it: destroyed, or kept elsewhere
+        ├── SealBroken             sealed templates that were altered, or belong elsewhere
+        ├── AlteredReceipt         a receipt of forgetting that is not as it was signed
         ├── InvalidPack            a model pack whose manifest or files cannot be trusted
         ├── Diverged               training whose loss is no number any more
         └── Misconfigured          a setting that cannot work, or an installation that lacks a part
@@ -74,6 +81,10 @@ class StateFull(Retryable):
 
 class BrokerUnavailable(Retryable):
     """The message broker cannot be reached."""
+
+
+class KeysUnavailable(Retryable):
+    """The keys of the galleries cannot be read just now."""
 
 
 class GalleryBehind(Retryable):
@@ -196,8 +207,32 @@ class UnknownSubject(Rejected):
     """No subject of this name is in the gallery."""
 
 
+class UnknownTemplate(Rejected):
+    """The subject has no template of this id."""
+
+
 class NameTaken(Rejected):
-    """Another subject of the gallery has this name."""
+    """Another subject of the gallery has this name, or this external id."""
+
+
+class SameSubject(Rejected):
+    """Both are the same subject."""
+
+
+class CannotUndo(Rejected):
+    """The change cannot be undone."""
+
+
+class UnknownKey(Rejected):
+    """No key opens it: the key was destroyed, or is kept elsewhere."""
+
+
+class SealBroken(Rejected):
+    """Sealed templates were altered, or are those of another gallery."""
+
+
+class AlteredReceipt(Rejected):
+    """The receipt is not as it was signed."""
 
 
 class InvalidPack(Rejected):
