@@ -1,8 +1,9 @@
 """Which way of choosing triplets is worth it: samplers, miners and heads that are cut off, at equal cost, five seeds.
 
 On faces (benchmarks/triplets_faces.py) and digits (benchmarks/triplets_digits.py). All methods of one part see the same
-number of images and have the same network; under one seed they begin with the same weights and are asked about the same
-people. Beside the figures it writes a page, triplets.md, and a picture, triplets.png.
+number of images and have the same network, but for those named otherwise; under one seed they begin with the same
+weights and are asked about the same people. Beside the figures it writes a page, triplets.md, and a picture,
+triplets.png.
 """
 
 import multiprocessing
@@ -48,6 +49,9 @@ _FACE_PAIRS = (
     ("softmax, then semi-hard", "softmax, head cut"),
     ("softmax, then semi-hard", "semi-hard"),
     ("semi-hard", _RAW),
+    ("batch-hard from the start", "batch-hard from the start, no norm at the end"),
+    ("semi-hard", "semi-hard, no norm at the end"),
+    ("semi-hard, no norm at the end", "batch-hard from the start, no norm at the end"),
 )
 
 _DIGIT_PAIRS = (
@@ -73,7 +77,7 @@ def run(session: Session) -> list[Figure]:
         raise Unavailable(f"triplets learns from faces, and {session.data / 'aligned'} holds none; name --data")
     seeds = range(session.scaled(SEEDS, 2))
     steps, digit_steps = session.scaled(_FACE_STEPS, 6), session.scaled(_DIGIT_STEPS, 6)
-    methods = (_RAW, *triplets_faces.METHODS)
+    methods = (_RAW, *triplets_faces.METHODS, *triplets_faces.WITHOUT_NORM)
     with session.progress("triplets") as tell, scratch() as folder, _pool() as pool:
         _store(folder, *triplets_faces.read_both(session.data, session.quick, tell))
         digit_runs = {

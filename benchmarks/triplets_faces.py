@@ -9,6 +9,7 @@ and used on the other, both ways round, and figures are means of the two.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,12 @@ METHODS: dict[str, tuple[Stage, ...]] = {
     ),
 }
 
+#: Some of them with a network that ends in its last layer. All others end in a batch norm, which keeps vectors apart
+#: whatever is asked of them.
+WITHOUT_NORM: dict[str, tuple[Stage, ...]] = {
+    f"{method}, no norm at the end": METHODS[method] for method in ("random", "batch-hard from the start", "semi-hard")
+}
+
 RAW = "nearest raw pixels"
 
 
@@ -74,14 +81,15 @@ class Faces:
     labels: NDArray[np.int64]
 
 
-def build() -> nn.Module:
+def build(norm_at_end: bool = True) -> nn.Module:
     """(n, 3, 40, 40) to (n, 64), some 140 thousand values: three convolutions that halve, and one layer across them."""
     layers: list[nn.Module] = []
     channels = 3
     for width in (24, 48, 64):
         layers += [nn.Conv2d(channels, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         channels = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 5 * 5, 64, bias=False), nn.BatchNorm1d(64))
+    layers += [nn.Flatten(), nn.Linear(64 * 5 * 5, 64, bias=False)]
+    return nn.Sequential(*layers, nn.BatchNorm1d(64)) if norm_at_end else nn.Sequential(*layers)
 
 
 def read(folder: Path, least: int = 1, limit: int | None = None, tell: Callable[[str], None] = lambda _: None) -> Faces:
@@ -111,8 +119,9 @@ def measure(method: str, training: Faces, test: Faces, steps: int, seed: int) ->
     """One method under one seed."""
     if method == RAW:
         return _figures(_raw(training.pixels), training.labels, _raw(test.pixels), test.labels, None, seed)
-    task = Task(training.pixels, training.labels, build, steps, rim=RIM, mirror=True)
-    trained = train(task, METHODS[method], seed)
+    network = partial(build, norm_at_end=method not in WITHOUT_NORM)
+    task = Task(training.pixels, training.labels, network, steps, rim=RIM, mirror=True)
+    trained = train(task, (METHODS | WITHOUT_NORM)[method], seed)
     vectors = [embed(trained.network, faces.pixels, RIM) for faces in (training, test)]
     return _figures(vectors[0], training.labels, vectors[1], test.labels, trained, seed)
 

@@ -15,7 +15,7 @@ from benchmarks.triplets_digits import METHODS, SHOTS
 from benchmarks.triplets_faces import Faces, measure
 from benchmarks.triplets_report import DigitStudy, FaceStudy
 from benchmarks.triplets_statistics import differences, holm
-from benchmarks.triplets_training import Stage, Task, embed, train
+from benchmarks.triplets_training import Stage, Task, Trained, embed, train
 
 RUNS = {
     "good": [0.50, 0.54, 0.47, 0.52, 0.55],
@@ -123,6 +123,39 @@ def test_people_who_differ_are_found() -> None:
     people = Faces(noisy, np.repeat(np.arange(200), 4))
     found = measure(triplets_faces.RAW, people, people, 0, seed=0)
     assert (found.rank_1, found.tpir) == (1.0, 1.0)
+
+
+def test_without_the_norm_at_the_end_it_is_the_same_network_otherwise() -> None:
+    def built(norm_at_end: bool) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            return triplets_faces.build(norm_at_end).eval()
+
+    bare = built(norm_at_end=False)
+    *others, norm = built(norm_at_end=True).children()
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in bare.modules())
+    images = torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(bare(images), nn.Sequential(*others)(images))
+
+
+def test_every_method_without_the_norm_is_measured_on_the_network_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+
+    def watched(task: Task, stages: tuple[Stage, ...], seed: int) -> Trained:
+        found = train(task, stages, seed)
+        trained.append((stages, found.network))
+        return found
+
+    monkeypatch.setattr(triplets_faces, "train", watched)
+    noise = np.random.default_rng(0).integers(0, 255, (440, 44, 44, 3)).astype(np.uint8)
+    people = Faces(noise, np.repeat(np.arange(220), 2))
+    for method in ("batch-hard from the start", "batch-hard from the start, no norm at the end"):
+        measure(method, people, people, 1, seed=0)
+    (stages, with_norm), (same_stages, without) = trained
+    assert stages == same_stages
+    assert isinstance([*with_norm.children()][-1], nn.BatchNorm1d)
+    assert isinstance([*without.children()][-1], nn.Linear)
 
 
 def test_the_page_and_the_picture_show_every_method(tmp_path: Path) -> None:
