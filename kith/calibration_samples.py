@@ -55,6 +55,11 @@ class SearchSample:
     wire: Literal[1] = 1
 
 
+def group_of(subject_id: str) -> str:
+    """The group of all searches for one subject."""
+    return f"subject {subject_id}"
+
+
 class SampleStore(Protocol):
     """Where samples live. Safe to call from many threads and processes. Raises StateUnavailable; `put` also StateFull.
 

@@ -26,6 +26,8 @@
         ├── InvalidTemplate        a vector of wrong length, not finite or not of unit length
         ├── UnknownSubject         no subject of that name in the gallery
         ├── UnknownTemplate        no template of that id with that subject
+        ├── UnknownDecision        no decision of that id among the results that are kept
+        ├── NoFeedback             a decision that was not a search, or cannot be right or wrong in the way said
         ├── NameTaken              another subject of the gallery has that name, or external id
         ├── SameSubject            a move or merge of somebody with himself
         ├── CannotUndo             the change is out of reach, or what it left behind has been changed since
@@ -209,6 +211,14 @@ class UnknownSubject(Rejected):
 
 class UnknownTemplate(Rejected):
     """The subject has no template of this id."""
+
+
+class UnknownDecision(Rejected):
+    """No decision of this id is among the results that are kept."""
+
+
+class NoFeedback(Rejected):
+    """The decision was not a search that could be right or wrong in this way."""
 
 
 class NameTaken(Rejected):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kith.calibration import fpir_by_rule
-from kith.calibration_samples import SearchSample, Truth
+from kith.calibration_samples import SearchSample, Truth, group_of
 from kith.evaluation import bootstrap
 from kith.evaluation.bootstrap import LEAST_IDENTITIES, Estimate, Refused, percent
 from kith.gallery_settings import CutoffRecord
@@ -27,6 +27,8 @@ GROWTH = 1.5
 
 #: Searches made among more, or fewer, subjects than today by this factor are extrapolated to today's size.
 _SAME_SIZE = 1.1
+#: Searches among fewer, or more, by this factor are left out: the rule is not to be trusted that far.
+_TOO_FAR = 3
 #: Templates searched: ten times what shows the rate at all, beyond which the interval hardly narrows.
 _TIMES_ENOUGH = 10
 #: A cutoff is set in steps of 0.0001.
@@ -54,13 +56,14 @@ def derive(
 ) -> Derived:
     """The cutoff of `view` for the rate `fpir`.
 
-    samples: of its site; those of another model are left out. default: the cutoff that applies without (the one in
-    force, the installation's, the model's: the highest). comparisons: see `left_out`. Raises ValueError outside
-    0 < fpir < 1.
+    samples: of its site; those of another model, and of a time when the gallery was less than a third or more than
+    three times as large, are left out. default: the cutoff that applies without (the one in force, the installation's,
+    the model's: the highest). comparisons: see `left_out`. Raises ValueError outside 0 < fpir < 1.
     """
     if not 0 < fpir < 1:
         raise ValueError(f"a target rate lies between 0 and 1, not at {fpir:g}")
-    site = of_site([each for each in samples if each.model_id == view.model_id])
+    near = range(-(-view.subjects // _TOO_FAR), _TOO_FAR * view.subjects + 1)
+    site = of_site([each for each in samples if each.model_id == view.model_id and each.subjects in near])
     found = cutoff_of(site, fpir, view.subjects, random)
     if isinstance(found, Estimate):
         return _derived(view, fpir, found, site, f"{_site(site)}{_scaled(site, view)}", at_ms)
@@ -110,15 +113,15 @@ def of_site(samples: Sequence[SearchSample]) -> Searches:
         rows.append((score, each.group, each.subjects, chosen, -1.0 if each.cutoff is None else each.cutoff))
     if not rows:
         return _none()
-    scores, groups, subjects, chosen, cutoffs = (np.array(column) for column in zip(*rows, strict=True))
+    scores, groups, subjects, objections, cutoffs = (np.array(column) for column in zip(*rows, strict=True))
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     return Searches(
         scores=scores.astype(np.float64),
         groups=groups,
         weights=1 / sizes[codes],
         subjects=subjects.astype(np.float64),
-        chosen=chosen,
-        chosen_above=float(cutoffs[chosen].max()) if chosen.any() else np.inf,
+        chosen=objections,
+        chosen_above=float(cutoffs[objections].max()) if objections.any() else np.inf,
     )
 
 
@@ -131,7 +134,7 @@ def _of_templates(view: GalleryView, own: LeftOut) -> Searches:
     """Pictures of one enrolment are chosen to differ, unlike frames of a track: each counts, as in `kith calibrate`.
     One subject left out of N is taken for N: it is by the own size that a gallery is known."""
     count = len(own.scores)
-    groups = np.array([view.subject_at(number)[0] for number in couples(own).tolist()], dtype=np.str_)
+    groups = np.array([group_of(view.subject_at(number)[0]) for number in couples(own).tolist()], dtype=np.str_)
     return Searches(own.scores, groups, np.ones(count), np.full(count, float(view.subjects)), np.zeros(count, np.bool_))
 
 

@@ -41,12 +41,13 @@ def left_out(view: GalleryView, wanted: int, random: np.random.Generator, compar
     two subjects.
     """
     blocks, owners = _references(view)
-    places = np.concatenate([np.flatnonzero(each != FREE) + start for each, start in _starts(view.owners)] or [[]])
+    used = [np.flatnonzero(each != FREE) + start for each, start in _starts(view.owners)]
+    places = np.concatenate([np.empty(0, np.intp), *used])
     references = sum(int(np.count_nonzero(each != FREE)) for each in owners)
     if view.subjects < 2 or not references:
         return LeftOut(np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32), view.templates)
     count = min(len(places), wanted, max(1, comparisons // references))
-    chosen = np.sort(random.permutation(places.astype(np.intp))[:count])
+    chosen = np.sort(random.permutation(places)[:count])
     probes, whose = _gather(view, chosen)
     scores, nearest = np.full(count, -np.inf), np.full(count, FREE, np.int32)
     for start in range(0, count, _PROBES):

@@ -32,8 +32,8 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """looked_at: faces that were judged. named: those that only the new rule names; unnamed: those that only the old one
-    does. Both in the order of the decisions."""
+    """looked_at: faces that were judged. named: those that only the new rule names; unnamed: those that only the old
+    one does. Both in the order of the decisions."""
 
     looked_at: int = 0
     named: tuple[Changed, ...] = ()

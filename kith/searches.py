@@ -52,13 +52,16 @@ class Searches:
     chosen_above: float = np.inf
 
     def __add__(self, other: "Searches") -> "Searches":
-        parts = (
-            np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ("scores", "groups", "weights", "subjects", "chosen")
-        )
-        # One of the two has no objections, or both have the same cutoff in mind: the higher one is right for both.
+        # Without objections there is no limit; of two limits the higher one is right for both.
         limits = [each.chosen_above for each in (self, other) if each.chosen.any()]
-        return Searches(*parts, max(limits, default=np.inf))
+        return Searches(
+            scores=np.concatenate([self.scores, other.scores]),
+            groups=np.concatenate([self.groups, other.groups]),
+            weights=np.concatenate([self.weights, other.weights]),
+            subjects=np.concatenate([self.subjects, other.subjects]),
+            chosen=np.concatenate([self.chosen, other.chosen]),
+            chosen_above=max(limits, default=np.inf),
+        )
 
     @property
     def independent(self) -> float:
@@ -67,7 +70,8 @@ class Searches:
 
     def expected(self, fpir: float, subjects: int) -> Floats:
         """(n,) how likely each exceeds the cutoff that has the rate `fpir` among `subjects`."""
-        return -np.expm1(self.subjects * np.log1p(-rate_by_rule(fpir, max(subjects, 1))))
+        chances: Floats = -np.expm1(self.subjects * np.log1p(-rate_by_rule(fpir, max(subjects, 1))))
+        return chances
 
 
 def cutoff_of(searches: Searches, fpir: float, subjects: int, random: np.random.Generator) -> Figure:
@@ -106,7 +110,7 @@ class _Tail:
         limit = searches.chosen_above if searches.chosen.any() else np.inf
         above, counted = searches.scores >= limit, ~searches.chosen
         allowed, known, pool = (
-            np.bincount(codes[rows], weights[rows], minlength=int(codes.max()) + 1)
+            np.bincount(codes[rows], weights[rows], minlength=int(codes.max()) + 1).astype(np.float64)
             for rows, weights in (
                 (counted, expected),
                 (counted & above, searches.weights),

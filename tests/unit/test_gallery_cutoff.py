@@ -281,8 +281,9 @@ class TestWhatASiteKnows:
         assert derived(view, strangers(9000), rate).cutoff < 0.6
         assert derived(view, [*strangers(9000), *far], rate).cutoff >= 0.6
 
-    def test_samples_of_another_model_are_no_samples(self) -> None:
-        found = derived(gallery(100), [replace(each, model_id="old") for each in strangers(3000)], 0.02)
+    @pytest.mark.parametrize("other", [{"model_id": "old"}, {"subjects": 33}, {"subjects": 301}])
+    def test_samples_of_another_model_or_of_a_very_different_size_are_left_out(self, other: dict[str, object]) -> None:
+        found = derived(gallery(100), strangers(3000, **other), 0.02)
         assert found.record.why.startswith("from 200 templates, each searched among the other subjects")
 
     def test_enough_of_the_sites_own_are_preferred_to_templates(self) -> None:
