@@ -1,4 +1,5 @@
-"""The upkeep worker: sweeps the ledger every second, trims the results and the logs of the galleries.
+"""The upkeep worker: sweeps the ledger every second, trims the results and the logs of the galleries, and keeps their
+cutoffs at the rate they aim at.
 
     python -m workers.upkeep [--config FILE] [--name NAME]
 
@@ -14,6 +15,7 @@ from kith.errors import Retryable
 from kith.gallery import GalleryStore
 from kith.ledger import Ledger
 from kith.settings import Settings
+from workers.cutoffs import Cutoffs
 from workers.sweeper import Sweeper
 
 _log = logging.getLogger(__name__)
@@ -25,10 +27,18 @@ _TRIM_EVERY_S = 60.0
 class Upkeep:
     """Runs until `stop` is set. A part that is away delays its chore, it never ends the loop."""
 
-    def __init__(self, sweeper: Sweeper, ledger: Ledger, galleries: GalleryStore, settings: Settings) -> None:
+    def __init__(
+        self,
+        sweeper: Sweeper,
+        ledger: Ledger,
+        galleries: GalleryStore,
+        settings: Settings,
+        cutoffs: Cutoffs | None = None,
+    ) -> None:
         self._sweeper = sweeper
         self._ledger = ledger
         self._galleries = galleries
+        self._cutoffs = cutoffs
         self._sweep_every_s = settings.jobs.sweep_every_s
         self._journal_keep_s = settings.gallery.journal_keep_s
 
@@ -41,6 +51,8 @@ class Upkeep:
                 if time.monotonic() >= trim_at_s:
                     trim_at_s = time.monotonic() + _TRIM_EVERY_S
                     self._trim()
+                    if self._cutoffs is not None:
+                        self._cutoffs.tend_aside()
             except Retryable as away:
                 _log.warning("upkeep waits: %s", away)
 
