@@ -17,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kith.backends.connect import image_store, redis_client
+from kith.audit import AuditLog
+from kith.backends.audit_redis import RedisAudit
+from kith.backends.connect import image_store, key_store, redis_client
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.queue_celery import CeleryQueue, make_app
@@ -29,6 +31,7 @@ from kith.gallery import Forgotten, GalleryInfo, GalleryStore, Snapshot
 from kith.imagestore import ImageStore, key_of
 from kith.intake import Intake, JobQueue, Receipt
 from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
+from kith.keys import KeyStore
 from kith.ledger import Ledger, WorkerBeat
 from kith.names import subject_name
 from kith.results import Results
@@ -65,12 +68,16 @@ class Client:
         queue: JobQueue,
         galleries: GalleryStore,
         results: Results,
+        audit: AuditLog,
+        keys: KeyStore,
     ) -> None:
         self.settings = settings
         self.store = store
         self.ledger = ledger
         self.galleries = galleries
         self.results = results
+        self.audit = audit
+        self.keys = keys
         self.intake = Intake(store, ledger, queue, settings)
         self._queue = queue
 
@@ -86,6 +93,8 @@ class Client:
             queue=CeleryQueue(make_app(settings), settings),
             galleries=RedisGalleryStore(state, settings.redis.prefix),
             results=RedisResults(state, settings),
+            audit=RedisAudit(state, settings.redis.prefix),
+            keys=key_store(settings),
         )
         client.close = state.close  # type: ignore[method-assign]
         return client

@@ -81,6 +81,10 @@ class KeyStore(Protocol):
         """The keys of `gallery`. Raises UnknownKey when there are none; none are made."""
         ...
 
+    def check_changeable(self, gallery: str) -> None:
+        """Raises UnknownKey when there are no keys of `gallery`, Misconfigured when they are changed elsewhere."""
+        ...
+
     def create(self, gallery: str) -> KeyRing:
         """The keys of `gallery`, made if there are none. Only for a gallery in which nothing is sealed yet: elsewhere a
         missing key must show, not be replaced by another."""

@@ -112,7 +112,7 @@ class Sealer:
             raise InvalidTemplate(
                 f"{vectors.shape} is not the shape of {len(ids)} templates of {self.dimension} numbers to be sealed"
             )
-        plain = memoryview(np.ascontiguousarray(vectors, "<f4")).cast("B") if len(ids) else memoryview(b"")
+        plain = memoryview(np.asarray(vectors, "<f4").tobytes())
         ring, ciphers = self._held
         key_id = ring.newest.key_id
         encrypt_into = ciphers[key_id].encrypt_into
@@ -153,10 +153,10 @@ class Sealer:
             raise InvalidTemplate(f"opened templates need a contiguous float32 {(len(ids), self.dimension)}")
         if not len(ids):
             return Opened(out, ())
-        faults = self._open(memoryview(rows), ids, memoryview(out).cast("B"))
+        faults = self._open(memoryview(rows), ids, out.data.cast("B"))
         if self._renew is not None and any(fault.reason == "unknown_key" for fault in faults):
             self._use(self._renew())
-            faults = self._open(memoryview(rows), ids, memoryview(out).cast("B"))
+            faults = self._open(memoryview(rows), ids, out.data.cast("B"))
         if _BIG_ENDIAN:
             out.byteswap(inplace=True)
         for fault in faults:

@@ -52,6 +52,7 @@ Count = Annotated[int, Field(ge=1)]
 Word = Annotated[str, Field(min_length=1)]
 Lanes = Annotated[tuple[Lane, ...], Field(min_length=1), BeforeValidator(_listed)]
 RedisUrl = Annotated[SecretStr, _speaks("redis", "rediss", "unix")]
+ImportPath = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
 BrokerUrl = Annotated[SecretStr, _speaks("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+socket", "memory")]
 
 
@@ -156,6 +157,14 @@ class Limits(_Section):
     image_pixels: Count = 50_000_000
 
 
+class Security(_Section):
+    encrypt: bool = False
+    keys_directory: Path | None = None
+    keys: SecretStr = SecretStr("")
+    kms: ImportPath | None = None
+    audit_keep_s: Count = 31_536_000
+
+
 class Settings(_Section):
     """All sections. `Settings()` are the defaults; what this installation uses comes from `load`."""
 
@@ -171,6 +180,12 @@ class Settings(_Section):
     decisions: Decisions = Decisions()
     results: Results = Results()
     limits: Limits = Limits()
+    security: Security = Security()
+
+    @property
+    def keys_directory(self) -> Path:
+        """Where keys are kept: the configured place, else one in the home."""
+        return (self.security.keys_directory or self.home / "keys").expanduser()
 
     @property
     def broker_url(self) -> str:

@@ -102,7 +102,7 @@ class RedisAudit:
             for _ in range(_ATTEMPTS):
                 head, _anchor = _ends(ends)
                 entries = linked(head, int(ends[2]), deeds)
-                rows = [text for each in entries for text in (each.at_ms, each.digest, *columns_of(each.deed))]
+                rows = [text for each in entries for text in (str(each.at_ms), each.digest, *columns_of(each.deed))]
                 status, *ends = self._ask("append", head.number, head.digest, *rows)
                 if status == b"ok":
                     return entries

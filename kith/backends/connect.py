@@ -5,7 +5,11 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from kith.backends.images_directory import DirectoryImageStore
+from kith.backends.key_service import NamedWrapper
+from kith.backends.keys_directory import DirectoryKeys
+from kith.backends.keys_settings import SettingsKeys
 from kith.imagestore import ImageStore
+from kith.keys import KeyStore
 from kith.settings import Settings
 
 
@@ -29,3 +33,10 @@ def image_store(settings: Settings) -> ImageStore:
 
         return MinioImageStore(settings.store, image_bytes=settings.limits.image_bytes)
     return DirectoryImageStore(settings.store.directory.expanduser(), image_bytes=settings.limits.image_bytes)
+
+
+def key_store(settings: Settings) -> KeyStore:
+    """The keys of the galleries: those in the settings, else those in the directory. Raises Misconfigured."""
+    security = settings.security
+    directory = DirectoryKeys(settings.keys_directory, NamedWrapper(security.kms) if security.kms else None)
+    return SettingsKeys(security.keys, directory) if security.keys.get_secret_value() else directory

@@ -1,5 +1,6 @@
 """The key service behind the setting `security.kms`: somebody's code, held to the contract of kith.keys.KeyWrapper."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,24 @@ class GuardedWrapper:
         if not isinstance(secret, bytes) or len(secret) != SECRET_BYTES:
             raise Misconfigured(f"the key service did not give back a key of {gallery}: not {SECRET_BYTES} bytes")
         return secret
+
+
+class NamedWrapper:
+    """Implements kith.keys.KeyWrapper by the one that `package.module:callable` returns, opened at first use: most
+    commands have nothing to ask it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    @functools.cached_property
+    def _opened(self) -> GuardedWrapper:
+        return open_wrapper(self._source)
+
+    def wrap(self, gallery: str, secret: bytes) -> bytes:
+        return self._opened.wrap(gallery, secret)
+
+    def unwrap(self, gallery: str, wrapped: bytes) -> bytes:
+        return self._opened.unwrap(gallery, wrapped)
 
 
 def _asked(doing: str, ask: Callable[[], Any]) -> Any:

@@ -56,11 +56,14 @@ class DirectoryKeys:
         with self._mapped():
             found = self._read(name)
         if found is None:
-            raise UnknownKey(
-                f"{self._directory} holds no key of gallery {name}: it was destroyed, or security.keys_directory was "
-                "another one when the gallery was made"
-            )
+            raise self._unknown(name)
         return found
+
+    def check_changeable(self, gallery: str) -> None:
+        with self._mapped():
+            # Not read: what is damaged can still be destroyed.
+            if not self._place(ring_name(gallery)).exists():
+                raise self._unknown(gallery)
 
     def create(self, gallery: str) -> KeyRing:
         name = ring_name(gallery)
@@ -103,6 +106,12 @@ class DirectoryKeys:
             place.unlink()
             self._sync_directory()
             return key_ids
+
+    def _unknown(self, name: str) -> UnknownKey:
+        return UnknownKey(
+            f"{self._directory} holds no key of gallery {name}: it was destroyed, or security.keys_directory was "
+            "another one when the gallery was made"
+        )
 
     def _read(self, name: str) -> KeyRing | None:
         try:
@@ -187,7 +196,10 @@ class DirectoryKeys:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone among all processes that write here. The lock goes with the process that held it."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (*reversed(self._directory.parents), self._directory):
+            # Each of them: `parents=True` would leave those it makes open to others.
+            if not directory.exists():
+                directory.mkdir(mode=0o700, exist_ok=True)
         self._check_directory()
         handle = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -33,6 +33,10 @@ class SettingsKeys:
     def ring(self, gallery: str) -> KeyRing:
         return self._rings.get(gallery) or self._behind.ring(gallery)
 
+    def check_changeable(self, gallery: str) -> None:
+        self._refuse(gallery, "change them there")
+        self._behind.check_changeable(gallery)
+
     def create(self, gallery: str) -> KeyRing:
         return self._rings.get(gallery) or self._behind.create(gallery)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kith.cli import (
+    audit,
     calibrate,
     config,
     dead,
@@ -17,8 +18,10 @@ from kith.cli import (
     extend,
     faces,
     galleries,
+    keys,
     models,
     pack,
+    receipts,
     results,
     status,
     subjects,
@@ -58,7 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_SYSTEM = (up, demo, faces, submit, results, subjects, galleries, status, dead, config)
+_SYSTEM = (up, demo, faces, submit, results, subjects, galleries, audit, keys, receipts, status, dead, config)
 _LEARNING = (train, pack, extend, evaluate, calibrate, models, synth)
 
 for _part in (*_SYSTEM, *_LEARNING):

@@ -314,7 +314,7 @@ class TestRedisAlone:
                 RedisAudit(redis_client, prefix).record(deed(3))
             return script(keys=keys, args=args)
 
-        over_redis._script = twice
+        over_redis._script = twice  # type: ignore[assignment]
         made = over_redis.record_many([deed(2), deed(2)])
 
         assert calls == ["head", "append"]

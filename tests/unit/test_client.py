@@ -8,8 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from kith.backends.audit_memory import MemoryAudit
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
+from kith.backends.keys_directory import DirectoryKeys
 from kith.client import Client
 from kith.errors import MissingImage, UnknownGallery
 from kith.jobs import Content, EmbedJob, ImageRef, Kind, Outcome, decide
@@ -57,6 +59,8 @@ def client(tmp_path: Path) -> Client:
         queue=Queue(),  # type: ignore[arg-type]
         galleries=galleries,
         results=Results(ledger),  # type: ignore[arg-type]
+        audit=MemoryAudit(),
+        keys=DirectoryKeys(tmp_path / "keys"),
     )
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from kith.backends.connect import key_store
 from kith.backends.key_service import open_wrapper
 from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.keys_settings import SettingsKeys
 from kith.errors import InvalidName, KeysUnavailable, Misconfigured, Rejected, UnknownKey
 from kith.keys import SIGNING, Key, KeyRing
+from kith.settings import Settings
 
 
 @pytest.fixture
@@ -271,6 +273,16 @@ class TestSettings:
         assert "hunter2" not in str(refused.value)
         assert "aHVu" not in str(refused.value)
 
+    def test_the_settings_say_where_keys_are(self, tmp_path: Path) -> None:
+        one = base64.b64encode(bytes(32)).decode()
+        given = {"home": tmp_path, "security": {"keys": f"door:{one}", "keys_directory": tmp_path / "elsewhere"}}
+        both = key_store(Settings.model_validate(given))
+        assert both.ring("door").newest.secret == bytes(32)
+        both.create("gate")
+        assert (tmp_path / "elsewhere" / "gate.key").is_file()
+        key_store(Settings(home=tmp_path)).create("gate")
+        assert (tmp_path / "keys" / "gate.key").is_file()
+
     def test_a_gallery_named_twice_is_refused(self, keys: DirectoryKeys) -> None:
         one = base64.b64encode(bytes(32)).decode()
         with pytest.raises(Misconfigured, match="door is named twice"):
@@ -329,6 +341,20 @@ class TestKeyService:
     def test_one_that_is_none_is_refused(self, made: object, fault: str, named: Callable[[object], str]) -> None:
         with pytest.raises(Misconfigured, match=fault):
             open_wrapper(named(made))
+
+    def test_it_is_opened_when_it_is_needed_and_once(self, named: Callable[[object], str], tmp_path: Path) -> None:
+        opened: list[Xor] = []
+
+        def connect() -> Xor:
+            opened.append(Xor())
+            return opened[-1]
+
+        keys = key_store(Settings.model_validate({"home": tmp_path, "security": {"kms": named(connect)}}))
+        assert keys.galleries() == []
+        assert opened == []
+        assert keys.create("door") == keys.ring("door")
+        keys.rotate("door")
+        assert len(opened) == 1
 
     @pytest.mark.parametrize("source", ["no_such_module:x", "kith.keys:no_such_thing", "kith.keys:"])
     def test_one_that_is_not_there_is_refused(self, source: str) -> None:

@@ -18,7 +18,7 @@ from kith.errors import Misconfigured
 from kith.jobs import Lane
 from kith.settings import Settings, Store, as_environment, load
 
-SECRETS = ("redis.url", "broker.url", "store.access_key", "store.secret_key")
+SECRETS = ("redis.url", "broker.url", "store.access_key", "store.secret_key", "security.keys")
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +158,7 @@ class TestSecretFiles:
             KITH_BROKER__URL="amqp://kith:two@broker//\n",
             KITH_STORE__ACCESS_KEY="three\n",
             KITH_STORE__SECRET_KEY="four\n",
+            KITH_SECURITY__KEYS="five\n",
         )
 
         loaded = load()
@@ -166,6 +167,7 @@ class TestSecretFiles:
         assert loaded.broker_url == "amqp://kith:two@broker//"
         assert loaded.store.access_key.get_secret_value() == "three"
         assert loaded.store.secret_key.get_secret_value() == "four"
+        assert loaded.security.keys.get_secret_value() == "five"
 
     def test_other_programs_secrets_beside_ours_are_not_even_opened(
         self, secret_files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
@@ -305,6 +307,7 @@ class TestSecrecy:
                 "redis": {"url": "redis://:hunter2@state/0"},
                 "broker": {"url": "amqp://kith:hunter2@broker//"},
                 "store": {"access_key": "hunter2-id", "secret_key": "hunter2"},
+                "security": {"keys": "door:hunter2"},
             }
         )
 

@@ -1,0 +1,108 @@
+"""kith keys: what the templates of galleries are sealed by, and what receipts are signed by."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from kith.audit import command_line_actor
+from kith.cli.exits import Exit
+from kith.cli.terminal import Json, answer, answer_json, answer_table, client_for, plain_table, say, settings_for
+from kith.cli.wording import time_of
+from kith.client import Client
+from kith.custody import destroy as destroy_keys
+from kith.custody import rotate as rotate_key
+from kith.keys import SIGNING
+from kith.names import gallery_name
+
+app = typer.Typer()
+_group = typer.Typer(
+    no_args_is_help=True, help="Keys that seal galleries and sign receipts: list, rotate, destroy, public."
+)
+app.add_typer(_group, name="keys", rich_help_panel="Galleries")
+
+_Gallery = Annotated[str, typer.Argument(metavar="GALLERY", help="The gallery's name.", show_default=False)]
+
+
+@_group.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """The keys of all galleries, never what is in them; with --json one line each."""
+    # Not client_for: keys are there whether or not anything runs.
+    with Client.open(settings_for(context)) as client:
+        rings = [client.keys.ring(name) for name in client.keys.galleries()]
+    if as_json:
+        for ring in rings:
+            keys = [{"id": key.key_id.hex(), "created_ms": key.created_ms or None} for key in ring.keys]
+            answer_json({"gallery": ring.gallery, "keys": keys})
+        return
+    table = plain_table("gallery", "key", "since", "use")
+    for ring in rings:
+        for key in ring.keys:
+            use = "seals and opens" if key is ring.newest else "opens"
+            since = time_of(key.created_ms) if key.created_ms else "unknown"
+            table.add_row(ring.gallery, key.key_id.hex(), since, use)
+    answer_table(table)
+
+
+@_group.command()
+def rotate(context: typer.Context, gallery: _Gallery, as_json: Json = False) -> None:
+    """Make a new key, which seals from now on. The old ones stay and open what they sealed."""
+    gallery = gallery_name(gallery)
+    with client_for(context) as client:
+        ring = rotate_key(client.keys, client.audit, gallery, command_line_actor())
+    key_id = ring.newest.key_id.hex()
+    if as_json:
+        answer_json({"gallery": gallery, "key": key_id, "older": ring.key_ids[:-1]})
+    else:
+        answer(f"gallery {gallery} is sealed by key {key_id} from now on; older keys kept: {len(ring.keys) - 1}")
+
+
+@_group.command()
+def destroy(
+    context: typer.Context,
+    gallery: _Gallery,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Destroy all keys of a gallery: nobody can read its templates any more, here or in any backup. No way back.
+
+    A copy you made of the keys opens them still. Workers that have the gallery in memory know it until they end.
+    """
+    gallery = gallery_name(gallery)
+    with client_for(context) as client:
+        client.keys.check_changeable(gallery)
+        if not yes:
+            _ask(gallery)
+        key_ids = destroy_keys(client.keys, client.audit, gallery, command_line_actor())
+    if as_json:
+        answer_json({"gallery": gallery, "destroyed": key_ids})
+    else:
+        answer(f"the keys of gallery {gallery} are destroyed ({', '.join(key_ids) or 'they could not be read'})")
+
+
+@_group.command()
+def public(context: typer.Context, as_json: Json = False) -> None:
+    """The public keys by which receipts of forgetting are checked, in PEM, newest last. Hand them out.
+
+    \b
+    kith keys public > kith.pem
+    kith receipts verify receipt.json --key kith.pem     anywhere else
+    """
+    from kith.receipts import key_id_of, public_pem, signing_key  # noqa: PLC0415 (as in kith.cli.receipts)
+
+    with Client.open(settings_for(context)) as client:
+        keys = [signing_key(key).public_key() for key in client.keys.create(SIGNING).keys]
+    for key in keys:
+        if as_json:
+            answer_json({"key_id": key_id_of(key), "pem": public_pem(key)})
+        else:
+            answer(public_pem(key).rstrip())
+
+
+def _ask(gallery: str) -> None:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here; add --yes")
+    say(f"All templates of gallery {gallery} become unreadable for ever, in every backup too.")
+    if typer.prompt("Type the gallery's name to go on", default="", show_default=False, err=True) != gallery:
+        say("nothing was changed")
+        raise typer.Exit(Exit.FAILED)
