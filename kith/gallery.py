@@ -6,14 +6,12 @@ Implemented in kith.backends for Redis and for a single process; one contract su
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
-import numpy as np
-
-from kith.errors import InvalidTemplate, Misconfigured, ModelMismatch
-from kith.journal import BLOCK_ROWS, Change, Op, Snapshot, Vectors
+from kith.enrolment import Enrolment, check_enrolments, template_id
+from kith.gallery_settings import GallerySettings
+from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
+from kith.subjects import Forgotten, GalleryInfo, HistoryEntry, SubjectDetail, SubjectInfo, TemplateInfo
 
 __all__ = [
     "BLOCK_ROWS",
@@ -21,134 +19,17 @@ __all__ = [
     "Enrolment",
     "Forgotten",
     "GalleryInfo",
+    "GallerySettings",
     "GalleryStore",
+    "HistoryEntry",
     "Op",
     "Snapshot",
     "SubjectDetail",
     "SubjectInfo",
     "TemplateInfo",
-    "check_cutoff",
     "check_enrolments",
     "template_id",
 ]
-
-#: How far from 1 a template's norm may be. An embedder normalises in float32 and is within 1e-6; a vector that nobody
-#: normalised is far outside.
-NORM_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryInfo:
-    """A gallery at `sequence`. cutoff: its own similarity cutoff, None for the model's. epoch: tells a gallery from
-    another one that had its name before the store was wiped."""
-
-    name: str
-    model_id: str
-    dimension: int
-    sequence: int
-    subjects: int
-    templates: int
-    cutoff: float | None
-    created_ms: int
-    epoch: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Enrolment:
-    """One template to add to `subject`, a name; the subject is created when nobody has that name.
-
-    template_id: see `template_id`. vector: float32 (d,), unit. image: key in the image store. quality: 0..1.
-    """
-
-    subject: str
-    template_id: str
-    vector: Vectors
-    image: str
-    quality: float
-    model_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectInfo:
-    """One line of the list of subjects; templates: how many."""
-
-    subject_id: str
-    name: str
-    templates: int
-    created_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateInfo:
-    """What is known of one template besides its vector. sequence: of the change that enrolled it."""
-
-    template_id: str
-    slot: int
-    image: str
-    quality: float
-    enrolled_ms: int
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectDetail:
-    """One subject with all its templates, oldest first."""
-
-    subject_id: str
-    name: str
-    created_ms: int
-    templates: tuple[TemplateInfo, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What a forget removed. images: keys of the pictures behind the removed templates, for the caller to delete;
-    another subject may have been enrolled from the same picture."""
-
-    sequence: int
-    subject_id: str
-    subject: str
-    templates: int
-    images: tuple[str, ...]
-
-
-def template_id(gallery: str, subject: str, image: str, model_id: str, face: int = 0) -> str:
-    """The id of the template that face number `face` of `image` gives `subject`: 24 hex digits.
-
-    It depends on nothing else, so an enrol job delivered twice names the same template twice. `subject` is the
-    normalised name (kith.names.subject_name) of the job, not the id: the name at the time of the job stays the job's
-    own however often the subject is renamed.
-    """
-    parts = (gallery, subject, image, model_id, str(face))
-    # Length first: no choice of names can shift a border between two parts.
-    return sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:24]
-
-
-def check_enrolments(name: str, model_id: str, dimension: int, enrolments: Sequence[Enrolment]) -> None:
-    """Raises ModelMismatch or InvalidTemplate when one of `enrolments` must not enter gallery `name`.
-
-    `model_id` and `dimension` are the gallery's.
-    """
-    for enrolment in enrolments:
-        if enrolment.model_id != model_id:
-            raise ModelMismatch(
-                f"gallery {name} holds vectors of model {model_id}, this template is of model {enrolment.model_id}"
-            )
-        vector = enrolment.vector
-        if vector.dtype != np.float32 or vector.shape != (dimension,):
-            raise InvalidTemplate(
-                f"gallery {name} takes float32 vectors of shape ({dimension},), not {vector.dtype} {vector.shape}"
-            )
-        norm = float(np.linalg.norm(vector.astype(np.float64)))
-        # Written so that a NaN norm fails it too.
-        if not abs(norm - 1.0) <= NORM_TOLERANCE:
-            raise InvalidTemplate(f"the vector's norm is {norm:.6g}, not 1 within {NORM_TOLERANCE:g}")
-
-
-def check_cutoff(cutoff: float | None) -> None:
-    """Raises Misconfigured when `cutoff` is neither None nor a cosine."""
-    if cutoff is not None and not -1 <= cutoff <= 1:
-        raise Misconfigured(f"the cutoff is {cutoff}, a cosine lies in −1..1")
 
 
 class GalleryStore(Protocol):
@@ -158,8 +39,10 @@ class GalleryStore(Protocol):
     raise StateUnavailable; those that add something may raise StateFull and have then changed nothing.
     """
 
-    def create(self, name: str, *, model_id: str, dimension: int, cutoff: float | None = None) -> GalleryInfo:
-        """Create the gallery, or answer with the one that exists (its cutoff stays).
+    def create(
+        self, name: str, *, model_id: str, dimension: int, settings: GallerySettings | None = None
+    ) -> GalleryInfo:
+        """Create the gallery, or answer with the one that exists (its settings stay).
 
         Raises InvalidName; ModelMismatch when it exists with another model or dimension.
         """
@@ -173,20 +56,65 @@ class GalleryStore(Protocol):
         """All galleries by name."""
         ...
 
-    def set_cutoff(self, name: str, cutoff: float | None) -> int:
-        """Set or (None) remove the gallery's own cutoff; the sequence number of the change.
-
-        Raises UnknownGallery, Misconfigured outside −1..1.
-        """
+    def configure(self, name: str, settings: GallerySettings) -> int:
+        """Give the gallery other settings, all of them; the sequence number. Raises UnknownGallery."""
         ...
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
         """Add templates; the sequence number of each, in order.
 
-        Each enrolment is atomic, a batch is not: another client's change may come between. A template whose id is
-        already there is not added again, its first sequence number is the answer. Nothing is written when one of the
-        batch is refused: InvalidTemplate, ModelMismatch, InvalidName, UnknownGallery. After StateUnavailable or
-        StateFull a part may have been written; the same call again completes it.
+        What follows one another for the same subject is one change; it is atomic, a batch of several is not: another
+        client's change may come between. A template whose id is already there is not added again, its first sequence
+        number is the answer. Nothing is written when one of the batch is refused: InvalidTemplate, ModelMismatch,
+        InvalidName, UnknownGallery. After StateUnavailable or StateFull a part may have been written; the same call
+        again completes it.
+        """
+        ...
+
+    def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
+        """Take templates from a subject, who stays even without any; the sequence number.
+
+        Their vectors stay in the journal, for undoing, until it is trimmed: `forget` is what erases. Raises
+        UnknownGallery, UnknownSubject, UnknownTemplate.
+        """
+        ...
+
+    def move(self, name: str, subject: str, template_ids: Sequence[str], to: str) -> int:
+        """Give templates of a subject to another, who is created when nobody is called `to` (a split).
+
+        Raises UnknownGallery, UnknownSubject, UnknownTemplate, SameSubject.
+        """
+        ...
+
+    def merge(self, name: str, subject: str, into: str) -> int:
+        """Give all templates of `subject` to `into`; `subject` is no more. Raises as `move`."""
+        ...
+
+    def describe(
+        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> int:
+        """Set both what the caller calls the subject, unique in the gallery, and his notes on him.
+
+        Raises UnknownGallery, UnknownSubject, NameTaken (another subject has that external id), InvalidName.
+        """
+        ...
+
+    def by_external_id(self, name: str, external_id: str) -> str:
+        """The name of the subject with this external id. Raises UnknownGallery, UnknownSubject."""
+        ...
+
+    def history(self, name: str, *, before: int | None = None, limit: int = 100) -> list[HistoryEntry]:
+        """Changes, newest first, those below sequence number `before`; back to where the log was trimmed.
+
+        Raises UnknownGallery.
+        """
+        ...
+
+    def undo(self, name: str, sequence: int) -> int:
+        """Take a change back by a change; its sequence number. An undo can be undone.
+
+        Raises UnknownGallery; CannotUndo when the log does not reach back that far, when what the change left behind
+        has been changed since, when somebody it tells of was forgotten, and for a forget itself.
         """
         ...
 
@@ -206,7 +134,7 @@ class GalleryStore(Protocol):
         ...
 
     def forget(self, name: str, subject: str) -> Forgotten:
-        """Remove a subject with its vectors, from the gallery and from the log. Works when memory is full.
+        """Remove a subject with its vectors, from the gallery and from the journal. Works when memory is full.
 
         Raises UnknownGallery, UnknownSubject.
         """

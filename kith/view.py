@@ -6,61 +6,67 @@ old one everything that did not change: templates in blocks of BLOCK_ROWS, subje
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kith.journal import BLOCK_ROWS, Change, Op, Snapshot, Vectors
+from kith.gallery_settings import GallerySettings
+from kith.journal import BLOCK_ROWS, FREE, Change, Op, Owners, Qualities, Snapshot, Vectors, slots_of, widened
+
+__all__ = ["FREE", "GalleryView", "Replica"]
 
 #: Buckets of the name index: a change copies one bucket and the tuple of all, so both should stay small.
 _BUCKETS = 1024
 _CHUNK = 1024
 
-#: No subject: the slot is free.
-FREE = -1
-
-Owners = NDArray[np.int32]
 Row = tuple[str, str] | None
 Chunk = TypeVar("Chunk")
+Array = TypeVar("Array", bound=NDArray[Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GalleryView:
     """One gallery at one sequence number. Read-only, and safe to use from any thread for any length of time.
 
-    blocks: float32 (rows, d), rows ≤ BLOCK_ROWS; owners: int32 (rows,), the subject's row for each template, FREE for a
-    free slot. Slot s is row s % BLOCK_ROWS of block s // BLOCK_ROWS. subjects, templates: how many.
+    blocks: float32 (rows, d), rows ≤ BLOCK_ROWS; owners: int32 (rows,), the number of the subject of each template,
+    FREE for a free slot; qualities: float32 (rows,), 0..1. Slot s is row s % BLOCK_ROWS of block s // BLOCK_ROWS.
+    subjects, templates: how many. Blocks that did not change are the same arrays, or longer windows of them, from view
+    to view.
     """
 
     name: str
+    epoch: str
     model_id: str
     dimension: int
-    cutoff: float | None
+    settings: GallerySettings
     sequence: int
     subjects: int
     templates: int
     blocks: tuple[Vectors, ...]
     owners: tuple[Owners, ...]
+    qualities: tuple[Qualities, ...]
     _table: tuple[list[Row], ...]
     _buckets: tuple[dict[str, int], ...]
 
-    def subject_at(self, row: int) -> tuple[str, str]:
-        """(subject_id, name) of a row found in `owners`."""
-        subject = self._table[row // _CHUNK][row % _CHUNK]
+    @property
+    def cutoff(self) -> float | None:
+        """The gallery's own cutoff, None for the model's."""
+        return self.settings.cutoff
+
+    def subject_at(self, number: int) -> tuple[str, str]:
+        """(subject_id, name) of a number found in `owners`."""
+        subject = self._table[number // _CHUNK][number % _CHUNK]
         assert subject is not None
         return subject
 
     def row_of(self, subject: str) -> int | None:
-        """The row of the subject of this (normalised) name, None when nobody has it."""
+        """The number of the subject of this (normalised) name, None when nobody has it."""
         return self._buckets[hash(subject) % _BUCKETS].get(subject)
 
-    def slots_of(self, row: int) -> list[int]:
+    def slots_of(self, number: int) -> list[int]:
         """The slots of a subject's templates, ascending."""
-        found: list[int] = []
-        for block, owners in enumerate(self.owners):
-            found.extend((np.flatnonzero(owners == row) + block * BLOCK_ROWS).tolist())
-        return found
+        return slots_of(self.owners, number)
 
     def vector(self, slot: int) -> Vectors:
         """The template in `slot`, float32 (d,)."""
@@ -106,24 +112,26 @@ class Replica:
     def __init__(self, snapshot: Snapshot) -> None:
         self._name, self._model_id, self._dimension = snapshot.name, snapshot.model_id, snapshot.dimension
         self.epoch = snapshot.epoch
-        self._cutoff, self._sequence = snapshot.cutoff, snapshot.sequence
+        self._settings, self._sequence = snapshot.settings, snapshot.sequence
         self._blocks: list[Vectors] = list(snapshot.blocks)
         #: Rows of each block that some view may read; rows beyond are ours to write.
         self._visible = [0] * len(self._blocks)
-        self._rows = [0] * len(self._blocks)
+        self._rows = [len(owners) for owners in snapshot.owners]
         self._windows: list[Vectors] = list(snapshot.blocks)
         self._touched = set(range(len(self._blocks)))
-        self._owners: _Shared[Owners] = _Shared(np.ndarray.copy, (_free_block() for _ in self._blocks))
-        self._owner_windows = [self._owners[block] for block in range(len(self._owners))]
+        self._owners: _Shared[Owners] = _Shared(widened, snapshot.owners)
+        self._qualities: _Shared[Qualities] = _Shared(widened, snapshot.qualities)
+        self._owner_windows = list(snapshot.owners)
+        self._quality_windows = list(snapshot.qualities)
         self._table: _Shared[list[Row]] = _Shared(list.copy)
         self._names: _Shared[dict[str, int]] = _Shared(dict.copy, ({} for _ in range(_BUCKETS)))
-        self._row_of: dict[str, int] = {}
-        self._free_rows: list[int] = []
-        self._templates = 0
-        for subject_id, subject in snapshot.names.items():
-            self._call(subject_id, subject)
-        for slot, subject_id in snapshot.owners.items():
-            self._own_slot(slot, self._row_of[subject_id])
+        self._subjects = 0
+        self._templates = sum(int(np.count_nonzero(owners != FREE)) for owners in snapshot.owners)
+        for number, (subject_id, subject) in snapshot.names.items():
+            self._call(number, subject_id, subject)
+        # Arrays that came in are not ours to write before they are copied: they may be read-only, or end early.
+        self._owners.publish()
+        self._qualities.publish()
         self.view = self._publish()
 
     def apply(self, changes: Iterable[Change]) -> GalleryView:
@@ -134,17 +142,27 @@ class Replica:
         for change in changes:
             if change.sequence <= self._sequence:
                 continue
-            if change.op is Op.ENROL:
-                assert change.vector is not None
-                self._call(change.subject_id, change.subject)
-                self._write(change.slot, change.vector)
-                self._own_slot(change.slot, self._row_of[change.subject_id])
-            elif change.op is Op.RENAME:
-                self._call(change.subject_id, change.subject)
+            if change.op in (Op.ENROL, Op.MOVE, Op.RENAME):
+                self._call(change.number, change.subject_id, change.subject)
+            if change.op in (Op.ENROL, Op.MOVE):
+                assert change.vectors is not None
+                assert change.qualities is not None
+                for slot, vector, quality in zip(change.slots, change.vectors, change.qualities, strict=True):
+                    self._put(slot, vector, change.number, float(quality))
+                self._clear(change.lost)
+            elif change.op is Op.REMOVE:
+                self._clear(change.slots)
             elif change.op is Op.FORGET:
-                self._forget(change.subject_id)
-            elif change.op is Op.CUTOFF:
-                self._cutoff = change.cutoff
+                self._clear(change.slots)
+                if change.early:
+                    # Slots he got in a change we have not read yet: later ones of the log free them, but nobody shall
+                    # see a part of a forgotten subject until then.
+                    self._clear(slots_of([self._owners[block] for block in range(len(self._owners))], change.number))
+                self._forget(change.number)
+            elif change.op is Op.SETTINGS:
+                assert change.settings is not None
+                self._settings = change.settings
+            self._forget(change.gone)
             self._sequence = change.sequence
         if self._sequence != self.view.sequence:
             self.view = self._publish()
@@ -153,96 +171,91 @@ class Replica:
     def _publish(self) -> GalleryView:
         for block in self._touched:
             rows = self._visible[block] = self._rows[block]
-            window = self._blocks[block][:rows]
-            window.flags.writeable = False
-            self._windows[block] = window
-            owners = self._owners[block][:rows]
-            owners.flags.writeable = False
-            self._owner_windows[block] = owners
+            self._windows[block] = _window(self._blocks[block], rows)
+            self._owner_windows[block] = _window(self._owners[block], rows)
+            self._quality_windows[block] = _window(self._qualities[block], rows)
         self._touched.clear()
         self._owners.publish()
+        self._qualities.publish()
         return GalleryView(
             name=self._name,
+            epoch=self.epoch,
             model_id=self._model_id,
             dimension=self._dimension,
-            cutoff=self._cutoff,
+            settings=self._settings,
             sequence=self._sequence,
-            subjects=len(self._row_of),
+            subjects=self._subjects,
             templates=self._templates,
             blocks=tuple(self._windows),
             owners=tuple(self._owner_windows),
+            qualities=tuple(self._quality_windows),
             _table=self._table.publish(),
             _buckets=self._names.publish(),
         )
 
-    def _write(self, slot: int, vector: Vectors) -> None:
+    def _put(self, slot: int, vector: Vectors, owner: int, quality: float) -> None:
         block, row = divmod(slot, BLOCK_ROWS)
         while len(self._blocks) <= block:
             empty = np.zeros((BLOCK_ROWS, self._dimension), np.float32)
             self._blocks.append(empty)
-            self._windows.append(empty)
+            self._windows.append(empty[:0])
             self._visible.append(0)
             self._rows.append(0)
-            self._owners.add(_free_block())
-            self._owner_windows.append(self._owners[len(self._owners) - 1])
-            self._touched.add(len(self._blocks) - 1)
-        if row < self._visible[block]:
+            self._owners.add(np.zeros(BLOCK_ROWS, np.int32))
+            self._qualities.add(np.zeros(BLOCK_ROWS, np.float32))
+            self._owner_windows.append(self._owners[len(self._owners) - 1][:0])
+            self._quality_windows.append(self._qualities[len(self._qualities) - 1][:0])
+        if row < self._visible[block] or row >= len(self._blocks[block]):
             # Some search may be reading this row now, so it keeps the old array and we go on with a copy.
-            self._blocks[block] = self._blocks[block].copy()
-            self._visible[block] = 0
-        # No race otherwise: every published window of this array ends before this row.
-        self._blocks[block][row] = vector
-        self._touched.add(block)
-
-    def _own_slot(self, slot: int, owner: int) -> None:
-        block, row = divmod(slot, BLOCK_ROWS)
-        owners = self._owners.own(block)
+            if not (row < self._visible[block] and np.array_equal(self._blocks[block][row], vector)):
+                self._blocks[block] = widened(self._blocks[block])
+                self._visible[block] = 0
+                self._blocks[block][row] = vector
+        else:
+            # No race: every published window of this array ends before this row.
+            self._blocks[block][row] = vector
+        owners, qualities = self._owners.own(block), self._qualities.own(block)
         self._templates += int(owner != FREE) - int(owners[row] != FREE)
-        owners[row] = owner
+        owners[row], qualities[row] = owner, quality
         self._rows[block] = max(self._rows[block], row + 1)
         self._touched.add(block)
 
-    def _call(self, subject_id: str, subject: str) -> None:
-        row = self._row_of.get(subject_id)
-        if row is None:
-            row = self._free_rows.pop() if self._free_rows else self._add_row()
-            self._row_of[subject_id] = row
-        else:
-            known = self._table[row // _CHUNK][row % _CHUNK]
-            assert known is not None
+    def _clear(self, slots: Iterable[int]) -> None:
+        nothing = np.zeros(self._dimension, np.float32)
+        for slot in slots:
+            # A slot we never heard of is one whose template came and went before we read of it.
+            if slot // BLOCK_ROWS < len(self._blocks):
+                self._put(slot, nothing, FREE, 0.0)
+
+    def _call(self, number: int, subject_id: str, subject: str) -> None:
+        while number // _CHUNK >= len(self._table):
+            self._table.add([None] * _CHUNK)
+        known = self._table[number // _CHUNK][number % _CHUNK]
+        if known is not None:
             if known[1] == subject:
                 return
             self._drop_name(known[1])
-        self._table.own(row // _CHUNK)[row % _CHUNK] = (subject_id, subject)
-        self._names.own(hash(subject) % _BUCKETS)[subject] = row
-
-    def _add_row(self) -> int:
-        row = len(self._row_of)
-        if row // _CHUNK == len(self._table):
-            self._table.add([])
-        self._table.own(row // _CHUNK).append(None)
-        return row
+        else:
+            self._subjects += 1
+        self._table.own(number // _CHUNK)[number % _CHUNK] = (subject_id, subject)
+        self._names.own(hash(subject) % _BUCKETS)[subject] = number
 
     def _drop_name(self, subject: str) -> None:
         # It is this subject's still: a name is free in the log before another subject takes it.
         del self._names.own(hash(subject) % _BUCKETS)[subject]
 
-    def _forget(self, subject_id: str) -> None:
-        row = self._row_of.pop(subject_id, None)
-        if row is None:
-            # Known gone already, from an `early` change before this one.
+    def _forget(self, number: int) -> None:
+        chunk = number // _CHUNK
+        known = self._table[chunk][number % _CHUNK] if chunk < len(self._table) else None
+        if known is None:
+            # Nobody, or known gone already from an `early` change before this one.
             return
-        nothing = np.zeros(self._dimension, np.float32)
-        for block in range(len(self._owners)):
-            for slot in (np.flatnonzero(self._owners[block] == row) + block * BLOCK_ROWS).tolist():
-                self._write(slot, nothing)
-                self._own_slot(slot, FREE)
-        known = self._table.own(row // _CHUNK)[row % _CHUNK]
-        assert known is not None
         self._drop_name(known[1])
-        self._table.own(row // _CHUNK)[row % _CHUNK] = None
-        self._free_rows.append(row)
+        self._table.own(chunk)[number % _CHUNK] = None
+        self._subjects -= 1
 
 
-def _free_block() -> Owners:
-    return np.full(BLOCK_ROWS, FREE, np.int32)
+def _window(array: Array, rows: int) -> Array:
+    window = array[:rows]
+    window.flags.writeable = False
+    return window  # type: ignore[return-value]

@@ -1,28 +1,39 @@
---[[ Galleries in Redis: the key schema, and every change of it.
+--[[ Galleries in Redis: the key schema and how it is written. gallery_change.lua holds the changes, gallery_undo.lua takes
+  them back, gallery_read.lua reads; all are sent as one script, this file first.
 
   {prefix}:galleries           set     names of all galleries
   with g = {prefix}:g:{name}:
-  g:meta                       hash    model_id, dimension, epoch, created_ms, cutoff ('' or absent: the model's own),
-                                       sequence (of the newest change), next_slot (slots ever used),
-                                       trimmed (the newest sequence number cut off the log)
-  g:b:{k}                      string  packed block k: float32 little endian, slot s at row s % 1024 of block s / 1024.
-                                       May end early; what is missing, and every free slot, is zero
-  g:slots                      hash    slot -> JSON [subject_id, template_id, image, quality, enrolled_ms, sequence]
-  g:templates                  hash    template_id -> slot, so that an enrolment delivered twice is seen
-  g:subjects                   hash    subject_id -> JSON {name, created_ms, renames: [sequence, ...]}
-  g:names                      hash    name -> subject_id
-  g:of:{subject_id}            set     slots of the subject
+  g:meta                       hash    model_id, dimension, width (bytes of a packed row), epoch, created_ms, settings (JSON),
+                                       sequence (of the newest change), next_slot (slots ever used), next_subject (numbers
+                                       ever given), trimmed (the newest sequence number cut off the log)
+  g:b:{k}                      string  packed block k of vectors: slot s is row s % 1024 of block s / 1024. float32 little
+                                       endian, or sealed where the gallery is encrypted. May end early; what is missing,
+                                       and every free slot, is zero
+  g:o:{k}                      string  beside it, 16 bytes a row: subject number (uint32, 0 for a free slot), quality (float32),
+                                       sequence of the change that put the template there (float64)
+  g:n:{k}                      string  names of subjects 1024 k .. 1024 k + 1023, a JSON line [number, id, name] each, in no order
+  g:templates                  hash    template_id -> JSON [number, slot, image, quality, enrolled_ms, sequence]
+  g:subjects                   hash    number -> JSON {id, name, created_ms, external_id, metadata, templates: [template_id],
+                                       changes: [sequence of each payload that tells of this subject], described: sequence,
+                                       foreign: {template_id: sequence that enrolled it for a subject it was moved from}}
+  g:names                      hash    name -> number
+  g:external                   hash    external_id -> number
   g:free                       list    slots to use again
-  g:log                        stream  entry {sequence}-0: op, subject (its id), at (Unix ms). Without holes
-  g:payloads                   hash    sequence -> what the change carries: JSON, newline, vector bytes
+  g:log                        stream  entry {sequence}-0: op, n (number), at (Unix ms), slots (space between), and where they
+                                       apply from (number the templates came from) and gone (number of the subject that
+                                       is no more). Nothing personal, so it stays whoever is forgotten. Without holes
+  g:payloads                   hash    sequence -> what is personal about a change, JSON; for a removal, newline, vectors
+
+  Blocks, owners and names are what a worker loads: a million templates in some thousands of long strings instead of
+  millions of small ones. The hashes are for those who change or look something up.
 
   Why payloads stand beside the stream: XDEL only marks an entry. Entries are packed in nodes of several, and the bytes of
   a deleted one stay in memory, in DUMP and in RDB files until all of its node are gone. A hash field is really freed.
   It also leaves the stream without holes, so a reader who misses a number knows that the log was trimmed.
 
-  One file, dispatching on ARGV[1], because the operations share how a change is written: one sequence number, one log
-  entry, one place that can get it wrong. The keys of a gallery are computed from KEYS[1] = g (KEYS[2] is the set of galleries); this needs all of them on
-  one server, which is where one gallery lives.
+  One script, dispatching on ARGV[1], because the operations share how a change is written: one sequence number, one log
+  entry, one place that can get it wrong. The keys of a gallery are computed from KEYS[1] = g (KEYS[2] is the set of
+  galleries); this needs all of them on one server, which is where one gallery lives.
 
   No operation can stop halfway: what may be refused is checked before the first write, and when memory is full Redis
   refuses only commands that add (HINCRBY, HSET, SETRANGE), and only as long as the script has written nothing.
@@ -31,168 +42,184 @@
 
 local g = KEYS[1]
 local BLOCK_ROWS = 1024
+local NAMES_AT_ONCE = 1024
+local OWNER = '<I4fd'
+local OWNER_BYTES = 16
 
-local function log(op, subject_id, at_ms, payload, sequence)
-  if payload then
-    redis.call('HSET', g .. ':payloads', sequence, payload)
-  end
-  redis.call('XADD', g .. ':log', sequence .. '-0', 'op', op, 'subject', subject_id, 'at', at_ms)
+local operations = {}
+
+local function nothing(bytes)
+  return string.rep('\0', bytes)
+end
+
+local function width()
+  return tonumber(redis.call('HGET', g .. ':meta', 'width'))
+end
+
+local function missing()
+  return {redis.call('EXISTS', g .. ':meta') == 0 and 'unknown_gallery' or 'unknown_subject'}
 end
 
 local function next_sequence()
   return redis.call('HINCRBY', g .. ':meta', 'sequence', 1)
 end
 
-local function place(slot, width)
-  return g .. ':b:' .. math.floor(slot / BLOCK_ROWS), (slot % BLOCK_ROWS) * width
-end
-
-local operations = {}
-
-function operations.create(name, model_id, dimension, cutoff, now_ms, epoch)
-  if redis.call('EXISTS', g .. ':meta') == 0 then
-    redis.call('HSET', g .. ':meta', 'model_id', model_id, 'dimension', dimension, 'cutoff', cutoff,
-      'created_ms', now_ms, 'epoch', epoch, 'sequence', 0, 'next_slot', 0, 'trimmed', 0)
+-- payload: a table, or nil for a change that has nothing to tell; vectors follow it.
+local function log(op, n, at_ms, sequence, slots, payload, extra, vectors)
+  if payload then
+    redis.call('HSET', g .. ':payloads', sequence, cjson.encode(payload) .. (vectors and '\n' .. vectors or ''))
   end
-  redis.call('SADD', KEYS[2], name)
-  return {'ok'}
-end
-
-function operations.enrol(model_id, name, new_id, template_id, vector, image, quality, now_ms)
-  local meta = redis.call('HMGET', g .. ':meta', 'model_id', 'dimension')
-  if not meta[1] then
-    return {'unknown_gallery'}
+  local fields = {'op', op, 'n', n, 'at', at_ms}
+  if #slots > 0 then
+    table.insert(fields, 'slots')
+    table.insert(fields, table.concat(slots, ' '))
   end
-  if meta[1] ~= model_id or tonumber(meta[2]) * 4 ~= #vector then
-    return {'model_mismatch'}
+  for key, value in pairs(extra or {}) do
+    table.insert(fields, key)
+    table.insert(fields, value)
   end
-  local slot = redis.call('HGET', g .. ':templates', template_id)
-  if slot then
-    return {'ok', cjson.decode(redis.call('HGET', g .. ':slots', slot))[6]}
-  end
-  local sequence = next_sequence()
-  local subject_id = redis.call('HGET', g .. ':names', name)
-  if not subject_id then
-    subject_id = new_id
-    redis.call('HSET', g .. ':names', name, subject_id)
-    redis.call('HSET', g .. ':subjects', subject_id, cjson.encode({name = name, created_ms = now_ms, renames = {}}))
-  end
-  slot = redis.call('LPOP', g .. ':free') or redis.call('HINCRBY', g .. ':meta', 'next_slot', 1) - 1
-  local block, offset = place(slot, #vector)
-  redis.call('SETRANGE', block, offset, vector)
-  redis.call('HSET', g .. ':slots', slot,
-    cjson.encode({subject_id, template_id, image, quality, now_ms, tostring(sequence)}))
-  redis.call('HSET', g .. ':templates', template_id, slot)
-  redis.call('SADD', g .. ':of:' .. subject_id, slot)
-  log('enrol', subject_id, now_ms,
-    cjson.encode({name, tostring(slot), template_id, image, quality}) .. '\n' .. vector, sequence)
+  redis.call('XADD', g .. ':log', sequence .. '-0', unpack(fields))
   return {'ok', tostring(sequence)}
 end
 
-function operations.rename(old, new, now_ms)
-  local subject_id = redis.call('HGET', g .. ':names', old)
-  if not subject_id then
-    return {redis.call('EXISTS', g .. ':meta') == 0 and 'unknown_gallery' or 'unknown_subject'}
+local function payload_of(sequence)
+  local text = redis.call('HGET', g .. ':payloads', sequence)
+  if not text then
+    return nil
   end
-  if old == new then
-    return {'ok', redis.call('HGET', g .. ':meta', 'sequence')}
-  end
-  if redis.call('HEXISTS', g .. ':names', new) == 1 then
-    return {'name_taken'}
-  end
-  local sequence = next_sequence()
-  redis.call('HDEL', g .. ':names', old)
-  redis.call('HSET', g .. ':names', new, subject_id)
-  local subject = cjson.decode(redis.call('HGET', g .. ':subjects', subject_id))
-  subject.name = new
-  table.insert(subject.renames, tostring(sequence))
-  redis.call('HSET', g .. ':subjects', subject_id, cjson.encode(subject))
-  log('rename', subject_id, now_ms, cjson.encode({new}) .. '\n', sequence)
-  return {'ok', tostring(sequence)}
+  local header, vectors = string.match(text, '^([^\n]*)\n(.*)$')
+  return cjson.decode(header or text), vectors
 end
 
-function operations.forget(name, now_ms)
-  local subject_id = redis.call('HGET', g .. ':names', name)
-  if not subject_id then
-    return {redis.call('EXISTS', g .. ':meta') == 0 and 'unknown_gallery' or 'unknown_subject'}
-  end
-  -- First a delete: from here on nothing is refused, however full the memory is.
-  redis.call('HDEL', g .. ':names', name)
-  local subject = cjson.decode(redis.call('HGET', g .. ':subjects', subject_id))
-  for _, sequence in ipairs(subject.renames) do
-    redis.call('HDEL', g .. ':payloads', sequence)
-  end
-  local width = tonumber(redis.call('HGET', g .. ':meta', 'dimension')) * 4
-  local nothing = string.rep('\0', width)
-  local slots = redis.call('SMEMBERS', g .. ':of:' .. subject_id)
-  local answer = {'ok', '', subject_id, #slots}
-  for _, slot in ipairs(slots) do
-    local template = cjson.decode(redis.call('HGET', g .. ':slots', slot))
-    local block, offset = place(slot, width)
-    redis.call('SETRANGE', block, offset, nothing)
-    redis.call('HDEL', g .. ':payloads', template[6])
-    redis.call('HDEL', g .. ':templates', template[2])
-    redis.call('HDEL', g .. ':slots', slot)
-    redis.call('RPUSH', g .. ':free', slot)
-    table.insert(answer, template[3])
-  end
-  redis.call('DEL', g .. ':of:' .. subject_id)
-  redis.call('HDEL', g .. ':subjects', subject_id)
-  local sequence = next_sequence()
-  log('forget', subject_id, now_ms, nil, sequence)
-  answer[2] = tostring(sequence)
-  return answer
+local function subject(n)
+  local text = redis.call('HGET', g .. ':subjects', n)
+  return text and cjson.decode(text)
 end
 
-function operations.cutoff(cutoff, now_ms)
-  if redis.call('EXISTS', g .. ':meta') == 0 then
-    return {'unknown_gallery'}
-  end
-  local sequence = next_sequence()
-  redis.call('HSET', g .. ':meta', 'cutoff', cutoff)
-  log('cutoff', '', now_ms, cjson.encode({cutoff}) .. '\n', sequence)
-  return {'ok', tostring(sequence)}
-end
-
--- Read in a script: between two reads the subject could be forgotten and its slots be somebody else's.
-function operations.show(name)
-  local subject_id = redis.call('HGET', g .. ':names', name)
-  if not subject_id then
-    return {redis.call('EXISTS', g .. ':meta') == 0 and 'unknown_gallery' or 'unknown_subject'}
-  end
-  local answer = {'ok', subject_id, redis.call('HGET', g .. ':subjects', subject_id)}
-  for _, slot in ipairs(redis.call('SMEMBERS', g .. ':of:' .. subject_id)) do
-    table.insert(answer, slot)
-    table.insert(answer, redis.call('HGET', g .. ':slots', slot))
-  end
-  return answer
-end
-
--- At most `limit` entries a call, so that nobody waits long for it. The newest entry always stays: a reader who is behind
--- is then always woken by it, and sees by its number that he missed something.
-function operations.trim(before_ms, limit)
-  local newest = redis.call('HGET', g .. ':meta', 'sequence')
-  if not newest then
-    return {'unknown_gallery'}
-  end
-  local cut = {}
-  for _, entry in ipairs(redis.call('XRANGE', g .. ':log', '-', '+', 'COUNT', limit)) do
-    local sequence = string.match(entry[1], '^%d+')
-    if sequence == newest or tonumber(entry[2][6]) >= tonumber(before_ms) then
-      break
+-- Changes cut off the log have no payload left to erase, so a subject need not remember them.
+local function keep(n, record, sequence)
+  local trimmed, still = tonumber(redis.call('HGET', g .. ':meta', 'trimmed')), {}
+  for _, each in ipairs(record.changes) do
+    if each > trimmed then
+      table.insert(still, each)
     end
-    table.insert(cut, sequence)
   end
-  if #cut > 0 then
-    redis.call('XTRIM', g .. ':log', 'MINID', string.format('%.0f-0', tonumber(cut[#cut]) + 1))
-    redis.call('HDEL', g .. ':payloads', unpack(cut))
-    redis.call('HSET', g .. ':meta', 'trimmed', cut[#cut])
+  if sequence then
+    table.insert(still, sequence)
   end
-  return {'ok', #cut}
+  record.changes = still
+  redis.call('HSET', g .. ':subjects', n, cjson.encode(record))
 end
 
-local arguments = {}
-for position = 2, #ARGV do
-  arguments[position - 1] = ARGV[position]
+local function names_key(n)
+  return g .. ':n:' .. math.floor(n / NAMES_AT_ONCE)
 end
-return operations[ARGV[1]](unpack(arguments))
+
+local function list_name(n, record)
+  local line = cjson.encode({n, record.id, record.name}) .. '\n'
+  if n % NAMES_AT_ONCE == NAMES_AT_ONCE - 1 then
+    -- SET allocates exactly; APPEND leaves room to grow, which a full chunk will not need.
+    redis.call('SET', names_key(n), (redis.call('GET', names_key(n)) or '') .. line)
+  else
+    redis.call('APPEND', names_key(n), line)
+  end
+end
+
+local function unlist_name(n)
+  local start, lines = '[' .. n .. ',', {}
+  for line in string.gmatch(redis.call('GET', names_key(n)), '[^\n]+') do
+    if string.sub(line, 1, #start) ~= start then
+      table.insert(lines, line .. '\n')
+    end
+  end
+  redis.call('SET', names_key(n), table.concat(lines))
+end
+
+local function add_subject(name, id, now_ms)
+  local n = redis.call('HINCRBY', g .. ':meta', 'next_subject', 1)
+  local record = {id = id, name = name, created_ms = now_ms, external_id = '', metadata = {}, templates = {},
+    changes = {}, foreign = {}}
+  redis.call('HSET', g .. ':names', name, n)
+  list_name(n, record)
+  return n, record
+end
+
+local function drop_subject(n, record)
+  redis.call('HDEL', g .. ':names', record.name)
+  redis.call('HDEL', g .. ':subjects', n)
+  if record.external_id ~= '' then
+    redis.call('HDEL', g .. ':external', record.external_id)
+  end
+  unlist_name(n)
+end
+
+-- Blocks grow in steps by SET, which allocates exactly: SETRANGE at the end of a long string takes a megabyte ahead.
+local function write_row(kind, slot, bytes, row)
+  local key, at = g .. kind .. math.floor(slot / BLOCK_ROWS), (slot % BLOCK_ROWS) * bytes
+  local length = redis.call('STRLEN', key)
+  if length < at + bytes then
+    local rows = 16
+    while rows * bytes < at + bytes do
+      rows = rows * 4
+    end
+    redis.call('SET', key, (redis.call('GET', key) or '') .. nothing(rows * bytes - length))
+  end
+  redis.call('SETRANGE', key, at, row)
+end
+
+local function read_row(kind, slot, bytes)
+  local at = (slot % BLOCK_ROWS) * bytes
+  return redis.call('GETRANGE', g .. kind .. math.floor(slot / BLOCK_ROWS), at, at + bytes - 1)
+end
+
+local function own(slot, n, quality, sequence)
+  write_row(':o:', slot, OWNER_BYTES, struct.pack(OWNER, n, quality, sequence))
+end
+
+local function put_template(n, id, vector, image, quality, enrolled_ms, sequence)
+  local slot = tonumber(redis.call('LPOP', g .. ':free') or redis.call('HINCRBY', g .. ':meta', 'next_slot', 1) - 1)
+  write_row(':b:', slot, #vector, vector)
+  own(slot, n, tonumber(quality), sequence)
+  redis.call('HSET', g .. ':templates', id, cjson.encode({n, slot, image, quality, enrolled_ms, sequence}))
+  return slot
+end
+
+local function template(id)
+  local text = redis.call('HGET', g .. ':templates', id)
+  return text and cjson.decode(text)
+end
+
+local function free_template(id, known, bytes)
+  write_row(':b:', known[2], bytes, nothing(bytes))
+  own(known[2], 0, 0, 0)
+  redis.call('HDEL', g .. ':templates', id)
+  redis.call('RPUSH', g .. ':free', known[2])
+end
+
+-- The list without the members of the set.
+local function without(list, set)
+  local left = {}
+  for _, each in ipairs(list) do
+    if not set[each] then
+      table.insert(left, each)
+    end
+  end
+  return left
+end
+
+local function set_of(list)
+  local set = {}
+  for _, each in ipairs(list) do
+    set[each] = true
+  end
+  return set
+end
+
+-- The arguments from number `first` on.
+local function rest(first)
+  local list = {}
+  for position = first, #ARGV do
+    table.insert(list, ARGV[position])
+  end
+  return list
+end

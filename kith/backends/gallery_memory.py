@@ -2,79 +2,44 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from itertools import groupby
 
-from kith.errors import ModelMismatch, NameTaken, UnknownGallery, UnknownSubject
+from kith.backends.gallery_memory_log import changes_after, state_of, told_of
+from kith.backends.gallery_memory_state import MemoryGallery
+from kith.backends.gallery_memory_undo import undo
+from kith.enrolment import check_description, check_enrolments, check_template_ids
+from kith.errors import ModelMismatch, UnknownGallery, UnknownSubject
 from kith.gallery import (
     Change,
     Enrolment,
     Forgotten,
     GalleryInfo,
-    Op,
+    HistoryEntry,
     Snapshot,
     SubjectDetail,
     SubjectInfo,
-    TemplateInfo,
-    check_cutoff,
-    check_enrolments,
 )
+from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.names import gallery_name, subject_name
-
-
-@dataclass(slots=True)
-class _Subject:
-    name: str
-    created_ms: int
-    templates: list[TemplateInfo] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Gallery:
-    state: Snapshot
-    created_ms: int
-    log: list[Change] = field(default_factory=list)
-    trimmed: int = 0
-    next_slot: int = 0
-    free: list[int] = field(default_factory=list)
-    subjects: dict[str, _Subject] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
-    sequences: dict[str, int] = field(default_factory=dict)
-
-    def add(self, change: Change) -> int:
-        self.log.append(change)
-        self.state.apply([change])
-        return change.sequence
-
-    @property
-    def next_sequence(self) -> int:
-        return self.state.sequence + 1
-
-    def after(self, sequence: int, limit: int) -> list[Change]:
-        if sequence < self.trimmed:
-            return [Change(sequence, Op.RELOAD)]
-        # The log has no holes, so a sequence number is a position.
-        start = sequence - self.trimmed
-        return self.log[start : start + limit]
 
 
 class MemoryGalleryStore:
     """GalleryStore behind one lock; whoever waits for changes waits on it."""
 
     def __init__(self) -> None:
-        self._galleries: dict[str, _Gallery] = {}
+        self._galleries: dict[str, MemoryGallery] = {}
         self._changed = threading.Condition()
 
-    def create(self, name: str, *, model_id: str, dimension: int, cutoff: float | None = None) -> GalleryInfo:
+    def create(
+        self, name: str, *, model_id: str, dimension: int, settings: GallerySettings | None = None
+    ) -> GalleryInfo:
         gallery_name(name)
-        check_cutoff(cutoff)
         with self._changed:
             if name not in self._galleries:
-                state = Snapshot(name, model_id, dimension, uuid.uuid4().hex, cutoff=cutoff)
-                self._galleries[name] = _Gallery(state, now_ms())
-            info = self._info(name)
+                self._galleries[name] = MemoryGallery(name, model_id, dimension, settings or GallerySettings())
+            info = _info(self._galleries[name])
         if (info.model_id, info.dimension) != (model_id, dimension):
             raise ModelMismatch(
                 f"gallery {name} is of model {info.model_id} ({info.dimension} numbers), not {model_id} ({dimension})"
@@ -83,17 +48,15 @@ class MemoryGalleryStore:
 
     def info(self, name: str) -> GalleryInfo:
         with self._changed:
-            return self._info(name)
+            return _info(self._gallery(name))
 
     def galleries(self) -> list[GalleryInfo]:
         with self._changed:
-            return [self._info(name) for name in sorted(self._galleries)]
+            return [_info(self._galleries[name]) for name in sorted(self._galleries)]
 
-    def set_cutoff(self, name: str, cutoff: float | None) -> int:
-        check_cutoff(cutoff)
+    def configure(self, name: str, settings: GallerySettings) -> int:
         with self._changed:
-            gallery = self._gallery(name)
-            sequence = gallery.add(Change(gallery.next_sequence, Op.CUTOFF, now_ms(), cutoff=cutoff))
+            sequence = self._gallery(name).settle(settings)
             self._changed.notify_all()
             return sequence
 
@@ -101,71 +64,102 @@ class MemoryGalleryStore:
         subjects = [subject_name(enrolment.subject) for enrolment in enrolments]
         with self._changed:
             gallery = self._gallery(name)
-            check_enrolments(name, gallery.state.model_id, gallery.state.dimension, enrolments)
-            sequences = [self._enrol(gallery, *pair) for pair in zip(subjects, enrolments, strict=True)]
+            check_enrolments(name, gallery.model_id, gallery.dimension, enrolments)
+            for subject, group in groupby(zip(subjects, enrolments, strict=True), key=lambda pair: pair[0]):
+                gallery.enrol(subject, [enrolment for _, enrolment in group])
             self._changed.notify_all()
-            return sequences
+            return [gallery.templates[each.template_id].info.sequence for each in enrolments]
+
+    def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
+        ids = check_template_ids(template_ids)
+        with self._changed:
+            gallery = self._gallery(name)
+            sequence = gallery.remove(gallery.owned(subject_name(subject), ids), ids)
+            self._changed.notify_all()
+            return sequence
+
+    def move(self, name: str, subject: str, template_ids: Sequence[str], to: str) -> int:
+        ids = check_template_ids(template_ids)
+        with self._changed:
+            sequence = self._gallery(name).transfer(subject_name(subject), ids, subject_name(to))
+            self._changed.notify_all()
+            return sequence
+
+    def merge(self, name: str, subject: str, into: str) -> int:
+        with self._changed:
+            sequence = self._gallery(name).merge(subject_name(subject), subject_name(into))
+            self._changed.notify_all()
+            return sequence
+
+    def describe(
+        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> int:
+        check_description(external_id, metadata)
+        with self._changed:
+            gallery = self._gallery(name)
+            sequence = gallery.describe(gallery.number(subject_name(subject)), external_id, metadata or {})
+            self._changed.notify_all()
+            return sequence
+
+    def by_external_id(self, name: str, external_id: str) -> str:
+        with self._changed:
+            gallery = self._gallery(name)
+            if external_id not in gallery.external:
+                raise UnknownSubject(f"nobody is called {external_id!r} in gallery {name}")
+            return gallery.records[gallery.external[external_id]].name
+
+    def history(self, name: str, *, before: int | None = None, limit: int = 100) -> list[HistoryEntry]:
+        with self._changed:
+            log = self._gallery(name).log
+            older = [entry for entry in log if before is None or entry.sequence < before]
+            return [told_of(entry) for entry in reversed(older[-limit:])]
+
+    def undo(self, name: str, sequence: int) -> int:
+        with self._changed:
+            done = undo(self._gallery(name), sequence)
+            self._changed.notify_all()
+            return done
 
     def subjects(self, name: str) -> list[SubjectInfo]:
         with self._changed:
             found = [
-                SubjectInfo(subject_id, subject.name, len(subject.templates), subject.created_ms)
-                for subject_id, subject in self._gallery(name).subjects.items()
+                SubjectInfo(each.id, each.name, len(each.templates), each.created_ms, each.external_id)
+                for each in self._gallery(name).records.values()
             ]
         return sorted(found, key=lambda subject: subject.name)
 
     def show(self, name: str, subject: str) -> SubjectDetail:
         with self._changed:
             gallery = self._gallery(name)
-            subject_id = _id_of(name, gallery, subject)
-            known = gallery.subjects[subject_id]
-            return SubjectDetail(subject_id, known.name, known.created_ms, tuple(known.templates))
+            known = gallery.records[gallery.number(subject_name(subject))]
+            templates = [gallery.templates[each].info for each in known.templates]
+            ordered = tuple(sorted(templates, key=lambda template: (template.sequence, template.slot)))
+            return SubjectDetail(known.id, known.name, known.created_ms, ordered, known.external_id, known.metadata)
 
     def rename(self, name: str, old: str, new: str) -> int:
         clean = subject_name(new)
         with self._changed:
             gallery = self._gallery(name)
-            subject_id = _id_of(name, gallery, old)
-            known = gallery.subjects[subject_id]
-            if clean == known.name:
-                return gallery.state.sequence
-            if clean in gallery.ids:
-                raise NameTaken(f"another subject of gallery {name} is called {new!r}")
-            del gallery.ids[known.name]
-            gallery.ids[clean], known.name = subject_id, clean
-            sequence = gallery.add(Change(gallery.next_sequence, Op.RENAME, now_ms(), subject_id, clean))
+            sequence = gallery.rename(gallery.number(subject_name(old)), clean)
             self._changed.notify_all()
             return sequence
 
     def forget(self, name: str, subject: str) -> Forgotten:
         with self._changed:
             gallery = self._gallery(name)
-            subject_id = _id_of(name, gallery, subject)
-            known = gallery.subjects.pop(subject_id)
-            del gallery.ids[known.name]
-            for template in known.templates:
-                del gallery.sequences[template.template_id]
-                gallery.free.append(template.slot)
-            gallery.log = [
-                Change(change.sequence, Op.FORGET, change.at_ms, subject_id, early=True)
-                if change.subject_id == subject_id
-                else change
-                for change in gallery.log
-            ]
-            sequence = gallery.add(Change(gallery.next_sequence, Op.FORGET, now_ms(), subject_id))
+            number = gallery.number(subject_name(subject))
+            images = {gallery.templates[each].info.image for each in gallery.records[number].templates}
+            known = gallery.forget(number)
             self._changed.notify_all()
-        images = tuple(sorted({template.image for template in known.templates}))
-        return Forgotten(sequence, subject_id, known.name, len(known.templates), images)
+            return Forgotten(
+                *(gallery.sequence, known.id, known.name, len(known.templates)),
+                images=tuple(sorted(images)),
+                payloads=len(known.changes),
+            )
 
     def snapshot(self, name: str) -> Snapshot:
         with self._changed:
-            state = self._gallery(name).state
-            return replace(
-                state,
-                blocks=[block.copy() for block in state.blocks],
-                owners=dict(state.owners),
-                names=dict(state.names),
-            )
+            return state_of(self._gallery(name))
 
     def changes(self, name: str, after: int, *, block_ms: int = 0, limit: int = 1000) -> list[Change]:
         return self.changes_many({name: after}, block_ms=block_ms, limit=limit).get(name, [])
@@ -179,7 +173,7 @@ class MemoryGalleryStore:
                 found = {
                     name: changes
                     for name, sequence in after.items()
-                    if name in self._galleries and (changes := self._galleries[name].after(sequence, limit))
+                    if name in self._galleries and (changes := changes_after(self._galleries[name], sequence, limit))
                 }
                 left = deadline - time.monotonic()
                 if found or left <= 0:
@@ -201,45 +195,17 @@ class MemoryGalleryStore:
     def incarnation(self) -> str:
         return "one process"
 
-    def _gallery(self, name: str) -> _Gallery:
+    def _gallery(self, name: str) -> MemoryGallery:
         try:
             return self._galleries[name]
         except KeyError:
             raise UnknownGallery(f"there is no gallery {name}") from None
 
-    def _info(self, name: str) -> GalleryInfo:
-        gallery = self._gallery(name)
-        state = gallery.state
-        counts = (len(gallery.subjects), len(state.owners))
-        return GalleryInfo(
-            *(name, state.model_id, state.dimension, state.sequence, *counts, state.cutoff),
-            created_ms=gallery.created_ms,
-            epoch=state.epoch,
-        )
 
-    def _enrol(self, gallery: _Gallery, subject: str, enrolment: Enrolment) -> int:
-        known = gallery.sequences.get(enrolment.template_id)
-        if known is not None:
-            return known
-        at_ms, sequence = now_ms(), gallery.next_sequence
-        subject_id = gallery.ids.setdefault(subject, uuid.uuid4().hex[:16])
-        slot = gallery.free.pop() if gallery.free else gallery.next_slot
-        gallery.next_slot = max(gallery.next_slot, slot + 1)
-        template = TemplateInfo(enrolment.template_id, slot, enrolment.image, float(enrolment.quality), at_ms, sequence)
-        gallery.subjects.setdefault(subject_id, _Subject(subject, at_ms)).templates.append(template)
-        gallery.sequences[enrolment.template_id] = sequence
-        return gallery.add(
-            Change(
-                *(sequence, Op.ENROL, at_ms, subject_id, subject),
-                *(slot, template.template_id, template.image, template.quality),
-                # A copy: the caller may go on to use his array for the next face.
-                vector=enrolment.vector.copy(),
-            )
-        )
-
-
-def _id_of(name: str, gallery: _Gallery, subject: str) -> str:
-    try:
-        return gallery.ids[subject_name(subject)]
-    except KeyError:
-        raise UnknownSubject(f"nobody is called {subject!r} in gallery {name}") from None
+def _info(gallery: MemoryGallery) -> GalleryInfo:
+    return GalleryInfo(
+        *(gallery.name, gallery.model_id, gallery.dimension, gallery.sequence),
+        *(len(gallery.records), len(gallery.templates), gallery.settings),
+        created_ms=gallery.created_ms,
+        epoch=gallery.epoch,
+    )

@@ -1,37 +1,41 @@
-"""Galleries in Redis or Valkey. Every change is one run of gallery.lua, whose head documents the keys."""
+"""Galleries in Redis or Valkey. Every change is one run of the script whose parts gallery.lua begins."""
 
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from hashlib import sha1
-from importlib.resources import files
-from typing import Any, NoReturn
+from itertools import groupby
+from typing import Any
 
 import redis
 
-from kith.backends.gallery_redis_log import read_changes, read_snapshot
+from kith.backends.gallery_redis_log import read_changes, read_history, read_snapshot
+from kith.backends.gallery_script import Call, GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.errors import Misconfigured, ModelMismatch, NameTaken, StateUnavailable, UnknownGallery, UnknownSubject
+from kith.enrolment import check_description, check_enrolments, check_template_ids
+from kith.errors import Misconfigured, ModelMismatch, UnknownGallery
 from kith.gallery import (
     Change,
     Enrolment,
     Forgotten,
     GalleryInfo,
+    HistoryEntry,
     Snapshot,
     SubjectDetail,
     SubjectInfo,
     TemplateInfo,
-    check_cutoff,
-    check_enrolments,
 )
+from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.names import gallery_name, subject_name
+from kith.wire import from_json, to_json
 
-#: Scripts sent before the first answer is read: enough to hide the round trip, little enough to buffer.
-_PIPELINE = 100
+#: Templates in one run of the script, during which nobody else is served, and runs sent before the first answer is
+#: read.
+_AT_ONCE = 32
+_PIPELINE = 16
 _TRIM_AT_ONCE = 1000
-_META = ("model_id", "dimension", "sequence", "cutoff", "created_ms", "epoch")
+_SCAN = 1000
+_META = ("model_id", "dimension", "sequence", "settings", "created_ms", "epoch")
 
 
 class RedisGalleryStore:
@@ -42,12 +46,17 @@ class RedisGalleryStore:
             raise Misconfigured("the gallery's Redis client must not decode replies: vectors are bytes")
         self._client = client
         self._prefix = prefix
+        self._script = GalleryScript(client, prefix)
 
-    def create(self, name: str, *, model_id: str, dimension: int, cutoff: float | None = None) -> GalleryInfo:
+    def create(
+        self, name: str, *, model_id: str, dimension: int, settings: GallerySettings | None = None
+    ) -> GalleryInfo:
         gallery_name(name)
-        text = _cutoff_text(cutoff)
+        text = to_json(settings or GallerySettings())
         with mapped_redis_errors(f"creating gallery {name}"):
-            self._run([(name, "create", name, model_id, dimension, text, now_ms(), uuid.uuid4().hex)])
+            self._script.run(
+                [(name, "create", name, model_id, dimension, 4 * dimension, text, now_ms(), uuid.uuid4().hex)]
+            )
         info = self.info(name)
         if (info.model_id, info.dimension) != (model_id, dimension):
             raise ModelMismatch(
@@ -66,82 +75,113 @@ class RedisGalleryStore:
             names: Any = self._client.smembers(f"{self._prefix}:galleries")
         return [info for info in self._infos(sorted(name.decode() for name in names)) if info is not None]
 
-    def set_cutoff(self, name: str, cutoff: float | None) -> int:
-        with mapped_redis_errors(f"setting the cutoff of gallery {name}"):
-            return int(self._ask(name, "cutoff", _cutoff_text(cutoff), now_ms())[0])
+    def configure(self, name: str, settings: GallerySettings) -> int:
+        with mapped_redis_errors(f"configuring gallery {name}"):
+            return int(self._script.ask(name, "settings", to_json(settings), now_ms())[0])
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
         subjects = [subject_name(enrolment.subject) for enrolment in enrolments]
         with mapped_redis_errors(f"reading gallery {name}"):
-            meta: Any = self._client.hmget(self._key(name, "meta"), "model_id", "dimension")
+            meta: Any = self._client.hmget(self._script.key(name, "meta"), "model_id", "dimension")
         model_id, dimension = meta
         if model_id is None:
             raise UnknownGallery(f"there is no gallery {name}")
         # Before anything is sent, so that one bad template leaves nothing behind. No race: a gallery keeps its model.
         check_enrolments(name, model_id.decode(), int(dimension), enrolments)
-        at_ms = now_ms()
-        calls = [
-            (
-                *(name, "enrol", each.model_id, subject, uuid.uuid4().hex[:16], each.template_id),
-                *(each.vector.astype("<f4", copy=False).tobytes(), each.image, repr(float(each.quality)), at_ms),
-            )
-            for subject, each in zip(subjects, enrolments, strict=True)
-        ]
+        calls = _enrol_calls(name, model_id, subjects, enrolments)
         sequences: list[int] = []
         with mapped_redis_errors(f"enrolling in gallery {name}"):
             for start in range(0, len(calls), _PIPELINE):
-                replies = self._run(calls[start : start + _PIPELINE])
-                sequences.extend(int(_checked(name, reply)[0]) for reply in replies)
+                for reply in self._script.run(calls[start : start + _PIPELINE]):
+                    sequences.extend(map(int, checked(name, reply)))
         return sequences
+
+    def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
+        ids = check_template_ids(template_ids)
+        with mapped_redis_errors(f"removing templates from gallery {name}"):
+            reply = self._script.ask(name, "remove", subject_name(subject), now_ms(), *ids, subject=subject)
+        return int(reply[0])
+
+    def move(self, name: str, subject: str, template_ids: Sequence[str], to: str) -> int:
+        ids = check_template_ids(template_ids)
+        names = subject_name(subject), subject_name(to)
+        with mapped_redis_errors(f"moving templates of gallery {name}"):
+            reply = self._script.ask(name, "move", *names, _new_id(), now_ms(), *ids, subject=subject, new=to)
+        return int(reply[0])
+
+    def merge(self, name: str, subject: str, into: str) -> int:
+        names = subject_name(subject), subject_name(into)
+        with mapped_redis_errors(f"merging subjects of gallery {name}"):
+            return int(self._script.ask(name, "merge", *names, now_ms(), subject=subject, new=into)[0])
+
+    def describe(
+        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> int:
+        check_description(external_id, metadata)
+        said = external_id or "", json.dumps(dict(metadata or {}))
+        with mapped_redis_errors(f"describing a subject of gallery {name}"):
+            reply = self._script.ask(
+                name, "describe", subject_name(subject), *said, now_ms(), subject=subject, new=external_id or ""
+            )
+        return int(reply[0])
+
+    def by_external_id(self, name: str, external_id: str) -> str:
+        with mapped_redis_errors(f"reading gallery {name}"):
+            reply = self._script.ask(name, "external", external_id, subject=external_id)
+        return str(reply[0].decode())
+
+    def history(self, name: str, *, before: int | None = None, limit: int = 100) -> list[HistoryEntry]:
+        with mapped_redis_errors(f"reading the history of gallery {name}"):
+            return read_history(self._script, name, before, limit)
+
+    def undo(self, name: str, sequence: int) -> int:
+        with mapped_redis_errors(f"undoing a change of gallery {name}"):
+            return int(self._script.ask(name, "undo", sequence, now_ms(), new=str(sequence))[0])
 
     def subjects(self, name: str) -> list[SubjectInfo]:
         self.info(name)
-        found: list[SubjectInfo] = []
         with mapped_redis_errors(f"listing gallery {name}"):
             # A dict, as HSCAN may hand out an entry twice.
-            records = dict(self._client.hscan_iter(self._key(name, "subjects"), count=1000))
-            ids = [subject_id.decode() for subject_id in records]
-            counts: list[Any] = []
-            for start in range(0, len(ids), 1000):
-                with self._client.pipeline(transaction=False) as pipe:
-                    for subject_id in ids[start : start + 1000]:
-                        pipe.scard(self._key(name, f"of:{subject_id}"))
-                    counts.extend(pipe.execute())
-        for subject_id, record, count in zip(ids, records.values(), counts, strict=True):
-            # None left: forgotten between the two readings.
-            if count:
-                subject = json.loads(record)
-                found.append(SubjectInfo(subject_id, subject["name"], count, int(subject["created_ms"])))
+            records = dict(self._client.hscan_iter(self._script.key(name, "subjects"), count=_SCAN))
+        found = [_subject_info(json.loads(record)) for record in records.values()]
         return sorted(found, key=lambda subject: subject.name)
 
     def show(self, name: str, subject: str) -> SubjectDetail:
         with mapped_redis_errors(f"reading gallery {name}"):
-            subject_id, record, *rest = self._ask(name, "show", subject_name(subject), subject=subject)
-        templates = []
-        for slot, template in zip(rest[::2], rest[1::2], strict=True):
-            _, template_id, image, quality, enrolled_ms, sequence = json.loads(template)
-            templates.append(
-                TemplateInfo(template_id, int(slot), image, float(quality), int(enrolled_ms), int(sequence))
-            )
+            record, *rest = self._script.ask(name, "show", subject_name(subject), subject=subject)
         known = json.loads(record)
-        ordered = tuple(sorted(templates, key=lambda template: template.sequence))
-        return SubjectDetail(subject_id.decode(), known["name"], int(known["created_ms"]), ordered)
+        templates = []
+        for template_id, template in zip(rest[::2], rest[1::2], strict=True):
+            _, slot, image, quality, enrolled_ms, sequence = json.loads(template)
+            templates.append(
+                TemplateInfo(template_id.decode(), int(slot), image, float(quality), int(enrolled_ms), int(sequence))
+            )
+        return SubjectDetail(
+            known["id"],
+            known["name"],
+            int(known["created_ms"]),
+            tuple(sorted(templates, key=lambda template: (template.sequence, template.slot))),
+            known["external_id"] or None,
+            known["metadata"],
+        )
 
     def rename(self, name: str, old: str, new: str) -> int:
+        names = subject_name(old), subject_name(new)
         with mapped_redis_errors(f"renaming in gallery {name}"):
-            reply = self._ask(name, "rename", subject_name(old), subject_name(new), now_ms(), subject=old, new=new)
-        return int(reply[0])
+            return int(self._script.ask(name, "rename", *names, now_ms(), subject=old, new=new)[0])
 
     def forget(self, name: str, subject: str) -> Forgotten:
         clean = subject_name(subject)
         with mapped_redis_errors(f"forgetting a subject of gallery {name}"):
-            sequence, subject_id, count, *images = self._ask(name, "forget", clean, now_ms(), subject=subject)
+            sequence, subject_id, count, payloads, *images = self._script.ask(
+                name, "forget", clean, now_ms(), subject=subject
+            )
         keys = tuple(sorted({image.decode() for image in images}))
-        return Forgotten(int(sequence), subject_id.decode(), clean, int(count), keys)
+        return Forgotten(int(sequence), subject_id.decode(), clean, int(count), keys, int(payloads))
 
     def snapshot(self, name: str) -> Snapshot:
         with mapped_redis_errors(f"loading gallery {name}"):
-            return read_snapshot(self._client, self._key(name), name)
+            return read_snapshot(self._script, name)
 
     def changes(self, name: str, after: int, *, block_ms: int = 0, limit: int = 1000) -> list[Change]:
         return self.changes_many({name: after}, block_ms=block_ms, limit=limit).get(name, [])
@@ -150,17 +190,13 @@ class RedisGalleryStore:
         self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000
     ) -> dict[str, list[Change]]:
         with mapped_redis_errors("following galleries"):
-            keyed = {self._key(name): (name, sequence) for name, sequence in after.items()}
-            found = read_changes(
-                self._client, {key: sequence for key, (_, sequence) in keyed.items()}, block_ms=block_ms, limit=limit
-            )
-        return {keyed[key][0]: changes for key, changes in found.items()}
+            return read_changes(self._script, after, block_ms=block_ms, limit=limit)
 
     def trim(self, name: str, keep_s: float) -> int:
         before_ms, cut = now_ms() - int(keep_s * 1000), 0
         while True:
             with mapped_redis_errors(f"trimming the log of gallery {name}"):
-                some = int(self._ask(name, "trim", before_ms, _TRIM_AT_ONCE)[0])
+                some = int(self._script.ask(name, "trim", before_ms, _TRIM_AT_ONCE)[0])
             cut += some
             if some < _TRIM_AT_ONCE:
                 return cut
@@ -170,50 +206,20 @@ class RedisGalleryStore:
             server: Any = self._client.info("server")
         return str(server["run_id"])
 
-    def _key(self, name: str, part: str = "") -> str:
-        base = f"{self._prefix}:g:{name}"
-        return f"{base}:{part}" if part else base
-
-    @cached_property
-    def _script(self) -> tuple[str, str]:
-        text = files("kith.backends").joinpath("gallery.lua").read_text(encoding="utf-8")
-        # Redis names scripts by SHA-1; nothing is protected by it.
-        return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-    def _ask(self, name: str, operation: str, *arguments: object, subject: str = "", new: str = "") -> list[Any]:
-        return _checked(name, self._run([(name, operation, *arguments)])[0], subject, new)
-
-    def _run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run operations in one round trip: (gallery, operation, *arguments) each; their raw replies."""
-        text, digest = self._script
-        for attempt in range(2):
-            with self._client.pipeline(transaction=False) as pipe:
-                for name, *arguments in calls:
-                    pipe.evalsha(digest, 2, self._key(name), f"{self._prefix}:galleries", *arguments)
-                try:
-                    return pipe.execute()
-                except redis.exceptions.NoScriptError:
-                    # A new or restarted server. Should some have run before the script was flushed, then running all
-                    # again changes nothing: only enrolments are sent together, and they know their template ids.
-                    if attempt:
-                        raise
-            self._client.script_load(text)
-        raise AssertionError("unreachable")
-
     def _infos(self, names: Sequence[str]) -> list[GalleryInfo | None]:
         with mapped_redis_errors("reading galleries"), self._client.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.hmget(self._key(name, "meta"), *_META)
-                pipe.hlen(self._key(name, "subjects"))
-                pipe.hlen(self._key(name, "slots"))
+                pipe.hmget(self._script.key(name, "meta"), *_META)
+                pipe.hlen(self._script.key(name, "subjects"))
+                pipe.hlen(self._script.key(name, "templates"))
             replies = pipe.execute()
         infos: list[GalleryInfo | None] = []
         for name, meta, subjects, templates in zip(names, replies[::3], replies[1::3], replies[2::3], strict=True):
             if meta[0] is None:
                 infos.append(None)
                 continue
-            model_id, dimension, sequence, cutoff, created_ms, epoch = (value.decode() for value in meta)
-            own = float(cutoff) if cutoff else None
+            model_id, dimension, sequence, settings, created_ms, epoch = (value.decode() for value in meta)
+            own = from_json(GallerySettings, settings)
             infos.append(
                 GalleryInfo(
                     name, model_id, int(dimension), int(sequence), subjects, templates, own, int(created_ms), epoch
@@ -222,25 +228,35 @@ class RedisGalleryStore:
         return infos
 
 
-def _checked(name: str, reply: list[Any], subject: str = "", new: str = "") -> list[Any]:
-    code, *rest = reply
-    if code != b"ok":
-        _refuse(name, code.decode(), subject, new)
-    return rest
+def _enrol_calls(name: str, model_id: bytes, subjects: Sequence[str], enrolments: Sequence[Enrolment]) -> list[Call]:
+    """Runs of the script, each with whole subjects; only a subject with more templates than fit is cut in several."""
+    at_ms = now_ms()
+    calls: list[list[Any]] = []
+    room = 0
+    for subject, group in groupby(zip(subjects, enrolments, strict=True), key=lambda pair: pair[0]):
+        each = [enrolment for _, enrolment in group]
+        for start in range(0, len(each), _AT_ONCE):
+            some = each[start : start + _AT_ONCE]
+            if room < len(some):
+                calls.append([name, "enrol", model_id, at_ms])
+                room = _AT_ONCE
+            room -= len(some)
+            calls[-1] += [subject, _new_id(), len(some)]
+            for enrolment in some:
+                vector = enrolment.vector.astype("<f4", copy=False).tobytes()
+                calls[-1] += [enrolment.template_id, vector, enrolment.image, repr(float(enrolment.quality))]
+    return [tuple(call) for call in calls]
 
 
-def _refuse(name: str, code: str, subject: str, new: str) -> NoReturn:
-    if code == "unknown_gallery":
-        raise UnknownGallery(f"there is no gallery {name}")
-    if code == "unknown_subject":
-        raise UnknownSubject(f"nobody is called {subject!r} in gallery {name}")
-    if code == "name_taken":
-        raise NameTaken(f"another subject of gallery {name} is called {new!r}")
-    if code == "model_mismatch":
-        raise ModelMismatch(f"gallery {name} is of another model now: it was wiped and made anew meanwhile")
-    raise StateUnavailable(f"gallery.lua answered {code!r}, which this version does not know")
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
 
 
-def _cutoff_text(cutoff: float | None) -> str:
-    check_cutoff(cutoff)
-    return "" if cutoff is None else repr(float(cutoff))
+def _subject_info(record: Any) -> SubjectInfo:
+    return SubjectInfo(
+        record["id"],
+        record["name"],
+        len(record["templates"]),
+        int(record["created_ms"]),
+        record["external_id"] or None,
+    )

@@ -2,161 +2,209 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import redis
 
+from kith.backends.gallery_script import GalleryScript, checked
 from kith.errors import UnknownGallery
+from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
+from kith.subjects import HistoryEntry
+from kith.wire import from_json
 
 _log = logging.getLogger(__name__)
 
 #: Blocks read in one round trip: 16 MiB at 512 numbers, so that a load holds little beside the gallery itself.
 _BLOCKS_AT_ONCE = 8
-_SCAN = 1000
+#: Chunks of names read in one round trip, and subjects in each.
+_NAMES_AT_ONCE = 64
+_NAMES_CHUNK = 1024
+_REPLAY = 1000
 #: A blocking read must come back before the client's socket gives up on it.
 _SOCKET_MARGIN_MS = 500
 
+#: A row of the packed owners, see gallery.lua.
+_OWNER = np.dtype([("number", "<u4"), ("quality", "<f4"), ("sequence", "<f8")])
+
 
 def read_changes(
-    client: redis.Redis, after: Mapping[str, int], *, block_ms: int, limit: int
+    script: GalleryScript, after: Mapping[str, int], *, block_ms: int, limit: int
 ) -> dict[str, list[Change]]:
-    """Changes of the galleries with base keys `after`, see GalleryStore.changes_many."""
-    if not after:
-        return {}
-    streams: Any = {f"{base}:log": f"{sequence}-0" for base, sequence in after.items()}
-    reply: Any = client.xread(streams, count=limit, block=_within_timeout(client, block_ms) if block_ms else None)
-    entries = _by_gallery(reply)
-    if not entries:
-        return {}
-    with client.pipeline(transaction=False) as pipe:
-        for base, found in entries.items():
-            pipe.hmget(f"{base}:payloads", [sequence for sequence, _ in found])
-            # After the payloads: whatever a trim took before we read them, it has written here by now.
-            pipe.hget(f"{base}:meta", "trimmed")
-        replies = pipe.execute()
+    """See GalleryStore.changes_many."""
+    names = list(after)
+    if names and block_ms:
+        # Only to be woken: what there is to read is read in the script, where it cannot change under the reading.
+        streams: Any = {script.key(name, "log"): f"{after[name]}-0" for name in names}
+        reply: Any = script.client.xread(streams, count=1, block=_within_timeout(script.client, block_ms))
+        # RESP3 answers with a dict, RESP2 with a list of pairs.
+        news = set(reply if isinstance(reply, dict) else (key for key, _ in reply or []))
+        names = [name for name in names if script.key(name, "log").encode() in news]
     changes: dict[str, list[Change]] = {}
-    for (base, found), payloads, trimmed in zip(entries.items(), replies[::2], replies[1::2], strict=True):
-        # The log has no holes, so a number that is missing was trimmed away, and so was a payload up to `trimmed`.
-        if found[0][0] != after[base] + 1 or found[0][0] <= int(trimmed or 0):
-            changes[base] = [Change(after[base], Op.RELOAD)]
-        else:
-            changes[base] = [_change(number, each, load) for (number, each), load in zip(found, payloads, strict=True)]
+    if not names:
+        return changes
+    for name, reply in zip(names, script.run([(name, "changes", after[name], limit) for name in names]), strict=True):
+        if reply[0] == b"unknown_gallery":
+            continue
+        trimmed, dimension, *entries = checked(name, reply)
+        # The log has no holes, so a number that is missing was trimmed away.
+        if int(trimmed) > after[name]:
+            changes[name] = [Change(after[name], Op.RELOAD)]
+        elif entries:
+            changes[name] = [_change(int(dimension), *entry) for entry in entries]
     return changes
 
 
-def _by_gallery(reply: Any) -> dict[str, list[tuple[int, dict[bytes, bytes]]]]:
-    # RESP3 answers with a dict of lists of lists, RESP2 with a list of pairs.
-    streams = (
-        [(key, batch) for key, batches in reply.items() for batch in batches] if isinstance(reply, dict) else reply
-    )
-    return {
-        key.decode().removesuffix(":log"): [(int(entry.split(b"-")[0]), fields) for entry, fields in batch]
-        for key, batch in streams or []
-        if batch
-    }
-
-
-def _change(sequence: int, entry: dict[bytes, bytes], payload: bytes | None) -> Change:
-    op, subject_id, at_ms = Op(entry[b"op"].decode()), entry[b"subject"].decode(), int(entry[b"at"])
-    if op is Op.FORGET or payload is None:
+def _change(dimension: int, number: bytes, flat: Sequence[bytes], payload: bytes, rows: Sequence[bytes]) -> Change:
+    fields = _fields(flat)
+    sequence, op, at_ms = int(number), Op(fields["op"]), int(fields["at"])
+    about, gone = int(fields["n"]), int(fields.get("gone", 0))
+    slots = _slots(fields)
+    if not payload and op is not Op.FORGET:
         # Only a forget removes the payload of an entry that still stands. Handed out as the forget that is to come, so
         # that nobody ever sees a part of a forgotten subject.
-        return Change(sequence, Op.FORGET, at_ms, subject_id, early=op is not Op.FORGET)
-    header, _, vector = payload.partition(b"\n")
-    values = json.loads(header)
-    if op is Op.ENROL:
-        subject, slot, template_id, image, quality = values
-        return Change(
-            *(sequence, op, at_ms, subject_id, subject, int(slot), template_id, image, float(quality)),
-            vector=np.frombuffer(vector, "<f4").astype(np.float32, copy=False),
-        )
-    if op is Op.RENAME:
-        return Change(sequence, op, at_ms, subject_id, values[0])
-    return Change(sequence, op, at_ms, cutoff=float(values[0]) if values[0] else None)
+        return Change(sequence, Op.FORGET, at_ms, about, slots=slots, gone=gone, early=True)
+    if op in (Op.FORGET, Op.REMOVE):
+        return Change(sequence, op, at_ms, about, slots=slots, gone=gone)
+    told = json.loads(payload)
+    if op is Op.SETTINGS:
+        return Change(sequence, op, at_ms, settings=from_json(GallerySettings, told["settings"]))
+    if op not in (Op.ENROL, Op.MOVE):
+        return Change(sequence, op, at_ms, about, told["id"], told["name"])
+    owners = np.frombuffer(b"".join(rows[::2]), _OWNER)
+    there = [bool(row) for row in rows[::2]]
+    vectors = np.frombuffer(b"".join(rows[1::2]), "<f4").astype(np.float32, copy=False)
+    return Change(
+        *(sequence, op, at_ms, about, told["id"], told["name"]),
+        slots=tuple(slot for slot, here in zip(slots, there, strict=True) if here),
+        vectors=vectors.reshape(-1, dimension),
+        qualities=owners["quality"].astype(np.float32),
+        lost=tuple(slot for slot, here in zip(slots, there, strict=True) if not here),
+        gone=gone,
+    )
 
 
-def read_snapshot(client: redis.Redis, base: str, name: str) -> Snapshot:
+def _fields(flat: Sequence[bytes]) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _slots(fields: Mapping[str, str]) -> tuple[int, ...]:
+    return tuple(map(int, fields.get("slots", "").split()))
+
+
+def read_history(script: GalleryScript, name: str, before: int | None, limit: int) -> list[HistoryEntry]:
+    """See GalleryStore.history."""
+    start = "+" if before is None else f"({before}-0"
+    entries = script.ask(name, "history", start, limit)
+    return [_entry(int(number), _fields(flat), payload) for number, flat, payload in entries]
+
+
+def _entry(sequence: int, fields: Mapping[str, str], payload: bytes) -> HistoryEntry:
+    op, at_ms = Op(fields["op"]), int(fields["at"])
+    number, source, gone = (int(fields.get(key, 0)) for key in ("n", "from", "gone"))
+    if not payload:
+        return HistoryEntry(sequence, op, at_ms, number, source=source, gone=gone, erased=op is not Op.FORGET)
+    told = json.loads(payload)
+    before: Any = told.get("before")
+    after: Any = None
+    if op is Op.SETTINGS:
+        before, after = from_json(GallerySettings, before), from_json(GallerySettings, told["settings"])
+    elif op is Op.DESCRIBE:
+        before, after = tuple(before), (told["external_id"], told["metadata"])
+    elif op in (Op.MOVE, Op.REMOVE) and before:
+        ended = json.loads(before)
+        before = (ended["id"], ended["name"])
+    templates = told.get("templates") or []
+    return HistoryEntry(
+        *(sequence, op, at_ms, number, told.get("id", ""), told.get("name", "")),
+        templates=tuple(each[0] if op is Op.REMOVE else each for each in templates),
+        source=source,
+        created=bool(told.get("created")),
+        gone=gone,
+        before=before,
+        after=after,
+    )
+
+
+def read_snapshot(script: GalleryScript, name: str) -> Snapshot:
     """The gallery at one sequence number, see GalleryStore.snapshot.
 
     Nobody is stopped: the parts are read one after the other while writers go on, and then the log is replayed from the
     number that was current before the first part was read. That gives exactly the state at the number it ends with:
 
     - What no change after the first number touched, was read as it is.
-    - A slot taken after it: its enrolment is in the log and sets vector, owner and name, whatever was read.
-    - A slot freed after it: the forget removes every slot of that subject we know of. Had we read an earlier owner of
-      the slot, then he was forgotten after we read it, so his forget is in the log as well. Had we read a later one
-      (the slot freed and taken again), then his enrolment follows in the log; or he is forgotten too, and removed so.
-    - Subject ids are never used twice, so no forget hits anybody else.
-    - An enrolment whose payload a forget has removed is handed out as that forget (`early`). We then read on until the
-      forget itself: only from there on is the subject gone in truth.
+    - Every slot a change filled, emptied or gave away is named in it, with what is in it afterwards, so the last
+      change of a slot leaves it as it is at the end, whatever was read.
+    - The same goes for names, by the number of the subject, which is never given to anybody else.
+    - A template removed since is handed out as one that was lost; an enrolment whose payload a forget has erased as
+      that forget (`early`). We then read on until the forget itself: only from there on is the subject gone in truth.
     """
     while True:
-        snapshot = _read_parts(client, base, name)
+        snapshot = _read_parts(script, name)
         # Read after the parts: up to here at least the log must be replayed, as the parts may know of it.
-        target, epoch = _position(client, base, name)
+        target, epoch = _position(script, name)
         while epoch == snapshot.epoch and snapshot.sequence < target:
-            changes = read_changes(client, {base: snapshot.sequence}, block_ms=0, limit=_SCAN).get(base, [])
+            changes = read_changes(script, {name: snapshot.sequence}, block_ms=0, limit=_REPLAY).get(name, [])
             if not changes or changes[0].op is Op.RELOAD:
                 break
             snapshot.apply(changes)
-            if any(change.early for change in changes):
-                target, epoch = _position(client, base, name)
+            if any(change.early or change.lost for change in changes):
+                target, epoch = _position(script, name)
         if epoch == snapshot.epoch and snapshot.sequence >= target:
-            _blank_unowned(snapshot)
             return snapshot
         _log.warning("gallery %s changed under the load beyond what its log still tells, loading again", name)
 
 
-def _blank_unowned(snapshot: Snapshot) -> None:
-    # A block read before a forget and its slots read after it leave a vector that nobody owns. No search would find it,
-    # but who was forgotten must not linger in our memory either.
-    for number, block in enumerate(snapshot.blocks):
-        first = number * BLOCK_ROWS
-        block[[row for row in range(BLOCK_ROWS) if first + row not in snapshot.owners]] = 0
-
-
-def _position(client: redis.Redis, base: str, name: str) -> tuple[int, str]:
-    meta: Any = client.hmget(f"{base}:meta", "sequence", "epoch")
+def _position(script: GalleryScript, name: str) -> tuple[int, str]:
+    meta: Any = script.client.hmget(script.key(name, "meta"), "sequence", "epoch")
     sequence, epoch = meta
     if sequence is None or epoch is None:
         raise UnknownGallery(f"there is no gallery {name}")
     return int(sequence), epoch.decode()
 
 
-def _read_parts(client: redis.Redis, base: str, name: str) -> Snapshot:
-    fields = ("model_id", "dimension", "epoch", "sequence", "next_slot", "cutoff")
-    meta: Any = client.hmget(f"{base}:meta", *fields)
+def _read_parts(script: GalleryScript, name: str) -> Snapshot:
+    fields = ("model_id", "dimension", "epoch", "sequence", "next_slot", "next_subject", "settings")
+    meta: Any = script.client.hmget(script.key(name, "meta"), *fields)
     if meta[0] is None:
         raise UnknownGallery(f"there is no gallery {name}")
-    model_id, dimension, epoch, sequence, next_slot, cutoff = ((value or b"").decode() for value in meta)
-    slots = int(next_slot)
+    model_id, dimension, epoch, sequence, slots, subjects, settings = (value.decode() for value in meta)
     snapshot = Snapshot(
-        *(name, model_id, int(dimension), epoch, int(sequence)), cutoff=float(cutoff) if cutoff else None
+        *(name, model_id, int(dimension), epoch, int(sequence)), settings=from_json(GallerySettings, settings)
     )
-    blocks = range((slots + BLOCK_ROWS - 1) // BLOCK_ROWS)
+    # Slots beyond next_slot and numbers beyond next_subject were first given after the number we began with: the log
+    # has them.
+    blocks = range((int(slots) + BLOCK_ROWS - 1) // BLOCK_ROWS)
     for start in blocks[::_BLOCKS_AT_ONCE]:
         some = blocks[start : start + _BLOCKS_AT_ONCE]
-        with client.pipeline(transaction=False) as pipe:
+        with script.client.pipeline(transaction=False) as pipe:
             for block in some:
-                pipe.get(f"{base}:b:{block}")
-                # Slots beyond next_slot were first taken after the number we began with: the log has them.
-                pipe.hmget(f"{base}:slots", list(range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, slots))))
+                pipe.get(script.key(name, f"b:{block}"))
+                pipe.get(script.key(name, f"o:{block}"))
             replies = pipe.execute()
-        for block, packed, records in zip(some, replies[::2], replies[1::2], strict=True):
-            vectors = np.zeros((BLOCK_ROWS, snapshot.dimension), np.float32)
-            flat = np.frombuffer(packed or b"", "<f4")
-            vectors.reshape(-1)[: flat.size] = flat
-            snapshot.blocks.append(vectors)
-            for slot, record in enumerate(records, block * BLOCK_ROWS):
-                if record is not None:
-                    snapshot.owners[slot] = json.loads(record)[0]
-    for subject, subject_id in client.hscan_iter(f"{base}:names", count=_SCAN):
-        # A renaming under the scan may show both names or none: it is in the log, and the replay sets the name by id.
-        snapshot.names[subject_id.decode()] = subject.decode()
+        for packed, owned in zip(replies[::2], replies[1::2], strict=True):
+            _add_block(snapshot, packed or b"", owned or b"")
+    chunks = range(int(subjects) // _NAMES_CHUNK + 1)
+    for start in chunks[::_NAMES_AT_ONCE]:
+        with script.client.pipeline(transaction=False) as pipe:
+            for chunk in chunks[start : start + _NAMES_AT_ONCE]:
+                pipe.get(script.key(name, f"n:{chunk}"))
+            lines = b"".join(part or b"" for part in pipe.execute())
+        for number, subject_id, subject in json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]"):
+            snapshot.names[number] = (subject_id, subject)
     return snapshot
+
+
+def _add_block(snapshot: Snapshot, packed: bytes, owned: bytes) -> None:
+    vectors = np.frombuffer(packed, "<f4").astype(np.float32, copy=False).reshape(-1, snapshot.dimension)
+    owners = np.frombuffer(owned, _OWNER)
+    # The two are read one after the other, and grow together: what one has more of, the log tells of.
+    rows = min(len(vectors), len(owners))
+    snapshot.blocks.append(vectors[:rows])
+    snapshot.owners.append(owners["number"][:rows].astype(np.int32))
+    snapshot.qualities.append(owners["quality"][:rows].astype(np.float32))
 
 
 def _within_timeout(client: redis.Redis, block_ms: int) -> int:

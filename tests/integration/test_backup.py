@@ -102,10 +102,12 @@ def test_a_copy_made_under_load_holds_every_change_up_to_one_moment(
     with restored(copy, tmp_path / "restored", cut_bytes) as again:
         found = store_on(again).snapshot("door")
         assert 200 <= len(found.names) <= len(made.names)
-        assert sorted(found.names.values()) == sorted(f"person {number}" for number in range(len(found.names)))
-        for slot, owner in found.owners.items():
-            number = int(found.names[owner].split()[1])
-            assert np.array_equal(found.row(slot), face(number).vector)
+        names = sorted(name for _, name in found.names.values())
+        assert names == sorted(f"person {number}" for number in range(len(found.names)))
+        vectors, owners = found.templates()
+        for vector, owner in zip(vectors, owners.tolist(), strict=True):
+            number = int(found.names[owner][1].split()[1])
+            assert np.array_equal(vector, face(number).vector)
 
 
 def test_a_worker_that_knew_more_than_the_copy_goes_back_with_it(

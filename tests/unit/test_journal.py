@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kith.errors import InvalidTemplate, Misconfigured, ModelMismatch
-from kith.gallery import BLOCK_ROWS, Change, Enrolment, Op, Snapshot, check_cutoff, check_enrolments, template_id
+from kith.enrolment import Enrolment, check_description, check_enrolments, check_template_ids, template_id
+from kith.errors import InvalidName, InvalidTemplate, Misconfigured, ModelMismatch, UnknownTemplate
+from kith.gallery_settings import GallerySettings
+from kith.journal import BLOCK_ROWS, FREE, Change, Op, Snapshot
 
 parts = st.tuples(*[st.text(max_size=6)] * 4)
 UNIT = np.array([0.6, 0.8], np.float32)
@@ -53,40 +55,104 @@ def test_a_vector_within_the_tolerance_is_taken_and_one_of_another_model_is_not(
         check_enrolments("door", "m", 2, [enrolment(UNIT, "other")])
 
 
-def test_a_cutoff_is_a_cosine_or_nothing() -> None:
+def test_settings_outside_their_ranges_are_refused() -> None:
     for fine in (None, -1, 0.3, 1):
-        check_cutoff(fine)
-    for wrong in (1.01, -2, float("nan"), float("inf")):
-        with pytest.raises(Misconfigured, match="cosine"):
-            check_cutoff(wrong)
+        GallerySettings(cutoff=fine)
+    for knob, wrong in (
+        ("cutoff", 1.01),
+        ("cutoff", float("nan")),
+        ("fpir", 0.0),
+        ("fpir", 1.0),
+        ("margin", -0.1),
+        ("margin", float("inf")),
+        ("keep_probes_s", 0),
+    ):
+        with pytest.raises(Misconfigured, match=str(wrong)):
+            GallerySettings(**{knob: wrong})
+
+
+def test_what_is_said_of_a_subject_has_its_limits() -> None:
+    check_description(None, None)
+    check_description("x" * 200, {"note": "y" * 4000})
+    for external_id, metadata in (("", {}), ("x" * 201, {}), (None, {"note": "y" * 4093})):
+        with pytest.raises(InvalidName, match="the limit"):
+            check_description(external_id, metadata)
+
+
+def test_templates_are_named_once_each_and_not_too_many_at_a_time() -> None:
+    assert check_template_ids(["b", "a", "b"]) == ["b", "a"]
+    for wrong in ([], [str(number) for number in range(1001)]):
+        with pytest.raises(UnknownTemplate, match=r"a change takes 1\.\.1000"):
+            check_template_ids(wrong)
+
+
+ANN, BOB, CID = (1, "a"), (2, "b"), (3, "c")
+
+
+def enrolled(sequence: int, who: tuple[int, str], name: str, vectors: dict[int, np.ndarray]) -> Change:
+    return Change(
+        *(sequence, Op.ENROL, 0, *who, name),
+        slots=tuple(vectors),
+        vectors=np.stack(list(vectors.values())),
+        qualities=np.full(len(vectors), 0.5, np.float32),
+    )
 
 
 def changes() -> list[Change]:
     one, two = np.eye(2, dtype=np.float32)
     return [
-        Change(1, Op.ENROL, subject_id="a", subject="Ann", slot=0, vector=one),
-        Change(2, Op.ENROL, subject_id="b", subject="Bob", slot=BLOCK_ROWS, vector=two),
-        Change(3, Op.CUTOFF, cutoff=0.4),
-        Change(4, Op.RENAME, subject_id="a", subject="Anna"),
-        Change(5, Op.FORGET, subject_id="b"),
-        Change(6, Op.ENROL, subject_id="c", subject="Bob", slot=BLOCK_ROWS, vector=one),
+        enrolled(1, ANN, "Ann", {0: one, 1: two}),
+        enrolled(2, BOB, "Bob", {BLOCK_ROWS: two}),
+        Change(3, Op.SETTINGS, settings=GallerySettings(cutoff=0.4)),
+        Change(4, Op.RENAME, 0, *ANN, "Anna"),
+        Change(
+            *(5, Op.MOVE, 0, *BOB, "Bob"),
+            slots=(1,),
+            vectors=two[np.newaxis],
+            qualities=np.array([0.5], np.float32),
+        ),
+        Change(6, Op.FORGET, 0, 2, slots=(1, BLOCK_ROWS), gone=2),
+        enrolled(7, CID, "Bob", {BLOCK_ROWS: one, 1: one}),
+        Change(8, Op.REMOVE, 0, 3, slots=(1,)),
     ]
 
 
-@pytest.mark.parametrize("known", range(7))
+def owners(snapshot: Snapshot) -> dict[int, int]:
+    return {
+        block * BLOCK_ROWS + row: int(owner)
+        for block, each in enumerate(snapshot.owners)
+        for row, owner in enumerate(each)
+        if owner != FREE
+    }
+
+
+@pytest.mark.parametrize("known", range(9))
 def test_changes_applied_to_a_state_that_knows_of_some_of_them_end_in_the_same_state(known: int) -> None:
     snapshot = Snapshot("door", "m", 2, "e")
     snapshot.apply(changes()[:known])
     snapshot.apply(changes())
-    assert snapshot.owners == {0: "a", BLOCK_ROWS: "c"}
-    assert snapshot.names == {"a": "Anna", "c": "Bob"}
-    assert (snapshot.sequence, snapshot.cutoff) == (6, 0.4)
+    assert owners(snapshot) == {0: 1, BLOCK_ROWS: 3}
+    assert snapshot.names == {1: ("a", "Anna"), 3: ("c", "Bob")}
+    assert (snapshot.sequence, snapshot.settings.cutoff) == (8, 0.4)
     assert [block.shape for block in snapshot.blocks] == [(BLOCK_ROWS, 2)] * 2
     assert snapshot.row(0).tolist() == [1, 0]
     assert snapshot.row(BLOCK_ROWS).tolist() == [1, 0]
+    vectors, numbers = snapshot.templates()
+    assert (vectors.tolist(), numbers.tolist()) == ([[1, 0], [1, 0]], [1, 3])
 
 
 def test_a_forgotten_vector_is_zero_afterwards() -> None:
     snapshot = Snapshot("door", "m", 2, "e")
-    snapshot.apply(changes()[:5])
+    snapshot.apply(changes()[:6])
     assert not snapshot.row(BLOCK_ROWS).any()
+    assert not snapshot.row(1).any()
+
+
+def test_arrays_that_came_read_only_or_short_are_replaced_and_not_written_to() -> None:
+    mine = np.eye(2, dtype=np.float32)[:1]
+    mine.flags.writeable = False
+    snapshot = Snapshot("door", "m", 2, "e", blocks=[mine], owners=[np.array([1], np.int32)])
+    snapshot.qualities, snapshot.names = [np.array([0.5], np.float32)], {1: ("a", "Ann")}
+    snapshot.apply([Change(1, Op.FORGET, 0, 1, slots=(0,), gone=1), enrolled(2, BOB, "Bob", {5: mine[0]})])
+    assert mine.tolist() == [[1, 0]]
+    assert owners(snapshot) == {5: 2}

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.errors import GalleryBehind, StateUnavailable, UnknownGallery
-from kith.gallery import BLOCK_ROWS, Change, Enrolment, GalleryInfo, Op, Snapshot
+from kith.gallery import BLOCK_ROWS, Change, Enrolment, GalleryInfo, GallerySettings, Op, Snapshot
+from kith.journal import FREE
 from kith.replica import Follower, GalleryView, Replica
 
 DIMENSION = 4
@@ -23,28 +25,41 @@ def unit(seed: int) -> np.ndarray:
     return (raw / np.linalg.norm(raw)).astype(np.float32)
 
 
-def enrol(sequence: int, subject_id: str, slot: int, name: str = "") -> Change:
+def enrol(sequence: int, number: int, slot: int, name: str = "", op: Op = Op.ENROL, seed: int | None = None) -> Change:
     return Change(
-        sequence, Op.ENROL, subject_id=subject_id, subject=name or subject_id, slot=slot, vector=unit(sequence)
+        *(sequence, op, 0, number, f"id{number}", name or f"name{number}"),
+        slots=(slot,),
+        vectors=unit(sequence if seed is None else seed)[np.newaxis],
+        qualities=np.array([0.25], np.float32),
     )
+
+
+def forget(sequence: int, number: int, *slots: int, early: bool = False) -> Change:
+    return Change(sequence, Op.FORGET, 0, number, slots=slots, gone=number, early=early)
+
+
+def owned(owners: Sequence[np.ndarray]) -> dict[int, int]:
+    return {
+        block * BLOCK_ROWS + row: int(owner)
+        for block, each in enumerate(owners)
+        for row, owner in enumerate(each)
+        if owner != FREE
+    }
 
 
 def state(view: GalleryView) -> tuple[object, ...]:
     """Everything a view says, in plain values."""
-    owners = {
-        block * BLOCK_ROWS + row: view.subject_at(int(owner))
-        for block, each in enumerate(view.owners)
-        for row, owner in enumerate(each)
-        if owner >= 0
-    }
+    owners = {slot: (number, *view.subject_at(number)) for slot, number in owned(view.owners).items()}
     vectors = {slot: view.vector(slot).tobytes() for slot in owners}
-    return view.sequence, view.cutoff, view.subjects, view.templates, owners, vectors
+    qualities = {slot: float(view.qualities[slot // BLOCK_ROWS][slot % BLOCK_ROWS]) for slot in owners}
+    return view.sequence, view.settings, view.subjects, view.templates, owners, vectors, qualities
 
 
 def plain(snapshot: Snapshot) -> tuple[object, ...]:
-    owners = {slot: (owner, snapshot.names[owner]) for slot, owner in snapshot.owners.items()}
+    owners = {slot: (number, *snapshot.names[number]) for slot, number in owned(snapshot.owners).items()}
     vectors = {slot: snapshot.row(slot).tobytes() for slot in owners}
-    return snapshot.sequence, snapshot.cutoff, len(snapshot.names), len(owners), owners, vectors
+    qualities = {slot: float(snapshot.qualities[slot // BLOCK_ROWS][slot % BLOCK_ROWS]) for slot in owners}
+    return snapshot.sequence, snapshot.settings, len(snapshot.names), len(owners), owners, vectors, qualities
 
 
 class TestReplica:
@@ -57,30 +72,40 @@ class TestReplica:
         kept = []
         sequence = 0
         slots = [0, 1, 2, 3, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 5]
+        ops = [Op.ENROL, Op.ENROL, Op.ENROL, Op.MOVE, Op.REMOVE, Op.RENAME, Op.FORGET, Op.SETTINGS]
         for _ in range(data.draw(st.integers(1, 8))):
             batch = []
             for _ in range(data.draw(st.integers(1, 5))):
                 sequence += 1
-                op = data.draw(st.sampled_from([Op.ENROL, Op.ENROL, Op.ENROL, Op.RENAME, Op.FORGET, Op.CUTOFF]))
-                free = [slot for slot in slots if slot not in model.owners]
+                op = data.draw(st.sampled_from(ops))
+                taken = owned(model.owners)
+                free = [slot for slot in slots if slot not in taken]
+                who = data.draw(st.sampled_from([*model.names, 2000 + sequence]))
+                name = model.names.get(who, ("", ""))[1]
                 if op is Op.ENROL and free:
-                    who = data.draw(st.sampled_from([*model.names, f"new{sequence}"]))
-                    change = enrol(sequence, who, data.draw(st.sampled_from(free)), model.names.get(who, ""))
-                elif op is Op.RENAME and model.names:
-                    who = data.draw(st.sampled_from(list(model.names)))
-                    change = Change(sequence, op, subject_id=who, subject=f"name {sequence}")
-                elif op is Op.FORGET and model.names:
-                    change = Change(sequence, op, subject_id=data.draw(st.sampled_from(list(model.names))))
+                    change = enrol(sequence, who, data.draw(st.sampled_from(free)), name)
+                elif op is Op.MOVE and taken:
+                    slot = data.draw(st.sampled_from(list(taken)))
+                    change = enrol(sequence, who, slot, name, Op.MOVE, seed=0)
+                    change = replace(change, vectors=model.row(slot)[np.newaxis].copy())
+                elif op is Op.REMOVE and taken:
+                    change = Change(sequence, op, 0, 0, slots=(data.draw(st.sampled_from(list(taken))),))
+                elif op is Op.RENAME and who in model.names:
+                    change = Change(sequence, op, 0, who, f"id{who}", f"other {sequence}")
+                elif op is Op.FORGET and who in model.names:
+                    change = forget(sequence, who, *(slot for slot, owner in taken.items() if owner == who))
                 else:
-                    change = Change(sequence, Op.CUTOFF, cutoff=sequence / 100)
+                    change = Change(sequence, Op.SETTINGS, settings=GallerySettings(cutoff=sequence / 100))
                 batch.append(change)
                 model.apply([change])
             view = replica.apply(batch)
             assert view is replica.view
             assert state(view) == plain(model)
-            for row, (subject_id, name) in {owner: view.subject_at(owner) for owner in _rows(view)}.items():
-                assert view.row_of(name) == row
-                assert view.slots_of(row) == sorted(slot for slot, who in model.owners.items() if who == subject_id)
+            owners = owned(model.owners)
+            for number, (subject_id, name) in model.names.items():
+                assert view.subject_at(number) == (subject_id, name)
+                assert view.row_of(name) == number
+                assert view.slots_of(number) == sorted(slot for slot, who in owners.items() if who == number)
             kept.append((view, state(view)))
         for view, before in kept:
             assert state(view) == before
@@ -88,30 +113,30 @@ class TestReplica:
 
     def test_a_change_applied_twice_changes_nothing(self) -> None:
         replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
-        batch = [enrol(1, "a", 0), enrol(2, "b", 1)]
+        batch = [enrol(1, 1, 0), enrol(2, 2, 1)]
         view = replica.apply(batch)
         assert replica.apply(batch) is view
 
     def test_appending_copies_no_block_and_overwriting_leaves_the_old_view_alone(self) -> None:
         replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
-        one = replica.apply([enrol(1, "a", 0)])
-        two = replica.apply([enrol(2, "b", 1)])
+        one = replica.apply([enrol(1, 1, 0)])
+        two = replica.apply([enrol(2, 2, 1)])
         assert np.shares_memory(one.blocks[0], two.blocks[0])
         assert one.blocks[0].shape == (1, DIMENSION)
-        three = replica.apply([Change(3, Op.FORGET, subject_id="a")])
+        three = replica.apply([forget(3, 1, 0)])
         assert not np.shares_memory(two.blocks[0], three.blocks[0])
         assert not three.vector(0).any()
         assert two.vector(0).tolist() == unit(1).tolist()
 
     def test_untouched_blocks_are_shared_between_views(self) -> None:
         replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
-        one = replica.apply([enrol(1, "a", 0), enrol(2, "b", BLOCK_ROWS)])
-        two = replica.apply([Change(3, Op.FORGET, subject_id="b")])
+        one = replica.apply([enrol(1, 1, 0), enrol(2, 2, BLOCK_ROWS)])
+        two = replica.apply([forget(3, 2, BLOCK_ROWS)])
         assert one.blocks[0] is two.blocks[0]
         assert one.owners[0] is two.owners[0]
 
     def test_nobody_can_write_into_a_view(self) -> None:
-        view = Replica(Snapshot("door", "m", DIMENSION, "e")).apply([enrol(1, "a", 0)])
+        view = Replica(Snapshot("door", "m", DIMENSION, "e")).apply([enrol(1, 1, 0)])
         with pytest.raises(ValueError, match="read-only"):
             view.blocks[0][0, 0] = 1
         with pytest.raises(ValueError, match="read-only"):
@@ -119,24 +144,45 @@ class TestReplica:
 
     def test_two_subjects_may_swap_names_through_a_third(self) -> None:
         replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
-        replica.apply([enrol(1, "a", 0, "Ann"), enrol(2, "b", 1, "Bob")])
-        renames = [("a", "x"), ("b", "Ann"), ("a", "Bob")]
+        replica.apply([enrol(1, 1, 0, "Ann"), enrol(2, 2, 1, "Bob")])
+        renames = [(1, "x"), (2, "Ann"), (1, "Bob")]
         view = replica.apply(
-            [Change(3 + i, Op.RENAME, subject_id=who, subject=name) for i, (who, name) in enumerate(renames)]
+            [Change(3 + i, Op.RENAME, 0, who, f"id{who}", name) for i, (who, name) in enumerate(renames)]
         )
         rows = {name: view.row_of(name) for name in ("Ann", "Bob", "x")}
         assert rows["x"] is None
-        assert [view.subject_at(rows[name])[0] for name in ("Ann", "Bob")] == ["b", "a"]  # type: ignore[arg-type]
+        assert [view.subject_at(rows[name])[0] for name in ("Ann", "Bob")] == ["id2", "id1"]  # type: ignore[arg-type]
 
     def test_a_forget_that_came_early_makes_the_one_in_its_own_place_a_no_op(self) -> None:
         replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
-        early = Change(2, Op.FORGET, subject_id="a", early=True)
-        replica.apply([enrol(1, "a", 0), early, enrol(3, "b", 0), Change(4, Op.FORGET, subject_id="a")])
+        replica.apply([enrol(1, 1, 0), forget(2, 1, early=True), enrol(3, 2, 0), forget(4, 1)])
         assert (replica.view.sequence, replica.view.templates, replica.view.subjects) == (4, 1, 1)
 
+    def test_a_moved_template_changes_its_owner_and_copies_no_vectors(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        one = replica.apply([enrol(1, 1, 0, seed=7)])
+        two = replica.apply([enrol(2, 2, 0, op=Op.MOVE, seed=7)])
+        assert np.shares_memory(one.blocks[0], two.blocks[0])
+        assert (one.owners[0][0], two.owners[0][0]) == (1, 2)
 
-def _rows(view: GalleryView) -> set[int]:
-    return {int(owner) for each in view.owners for owner in each if owner >= 0}
+    def test_a_merge_leaves_one_subject_and_its_undoing_two(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        replica.apply([enrol(1, 1, 0, "Ann", seed=7), enrol(2, 2, 1, "Anna")])
+        merged = replica.apply([replace(enrol(3, 2, 0, "Anna", Op.MOVE, seed=7), gone=1)])
+        assert (merged.subjects, merged.row_of("Ann"), merged.slots_of(2)) == (1, None, [0, 1])
+        again = replica.apply([enrol(4, 1, 0, "Ann", Op.MOVE, seed=7)])
+        assert (again.subjects, again.row_of("Ann"), again.slots_of(2)) == (2, 1, [1])
+
+    def test_templates_lost_since_are_never_seen(self) -> None:
+        replica = Replica(Snapshot("door", "m", DIMENSION, "e"))
+        lost = Change(
+            *(2, Op.MOVE, 0, 2, "id2", "Bob"),
+            vectors=np.empty((0, DIMENSION), np.float32),
+            qualities=np.empty(0, np.float32),
+            lost=(0, 5000),
+        )
+        view = replica.apply([enrol(1, 1, 0), lost])
+        assert (view.templates, view.subjects, view.vector(0).any()) == (0, 2, False)
 
 
 class Faulty(MemoryGalleryStore):
@@ -289,7 +335,7 @@ class TestFollower:
         # Another history of the same length: only the new word tells.
         store.wipe("door")
         store.create("door", model_id="m", dimension=DIMENSION)
-        store._galleries["door"].state.epoch = follower._galleries["door"].replica.epoch  # type: ignore[union-attr]
+        store._galleries["door"].epoch = follower._galleries["door"].replica.epoch  # type: ignore[union-attr]
         store.add("door", "kept", 2)
         store.word = "second"
         until(lambda: follower.view("door").row_of("kept") is not None)
@@ -301,7 +347,7 @@ class TestFollower:
         store.wipe("door")
         store.create("door", model_id="m2", dimension=DIMENSION)
         # As many changes as before: only the epoch tells.
-        store.set_cutoff("door", 0.5)
+        store.configure("door", GallerySettings(cutoff=0.5))
         until(lambda: follower.view("door").model_id == "m2")
 
     def test_a_store_that_went_back_is_followed_back(self, store: Faulty, follower: Follower) -> None:
@@ -310,7 +356,7 @@ class TestFollower:
         assert follower.view("door").sequence == 1
         store.wipe("door")
         store.create("door", model_id="m", dimension=DIMENSION)
-        store._galleries["door"].state.epoch = before.epoch
+        store._galleries["door"].epoch = before.epoch
         until(lambda: follower.view("door").sequence == 0)
         follower.view("door", at_least=store.add("door", "kept"))
         assert follower.view("door").row_of("kept") is not None
@@ -319,7 +365,7 @@ class TestFollower:
         self, store: Faulty, follower: Follower
     ) -> None:
         view = follower.view("door")
-        follower._apply("door", follower._galleries["door"], [enrol(7, "a", 0)])
+        follower._apply("door", follower._galleries["door"], [enrol(7, 1, 0)])
         assert follower.view("door") is view
 
     def test_a_gallery_that_is_gone_is_unknown(self, store: Faulty, follower: Follower) -> None:

@@ -1,0 +1,110 @@
+"""Taking back changes of a gallery in this process. See gallery_undo.lua, which does the same in Redis."""
+
+from typing import Any
+
+from kith.backends.gallery_memory_state import Entry, MemoryGallery
+from kith.errors import CannotUndo
+from kith.journal import Op
+
+
+def undo(gallery: MemoryGallery, sequence: int) -> int:
+    """The sequence number of the change that takes `sequence` back. Raises CannotUndo."""
+    entry = gallery.entry(sequence)
+    if entry is None:
+        raise CannotUndo(
+            f"the journal of gallery {gallery.name} holds no change {sequence}: it was trimmed, or is yet to come"
+        )
+    if entry.told is None or entry.told.get("stripped"):
+        raise CannotUndo(
+            f"change {sequence} of gallery {gallery.name} is about somebody forgotten; that cannot be undone"
+        )
+    done = _UNDO[entry.op](gallery, entry, entry.told)
+    if done is None:
+        raise CannotUndo(
+            f"what change {sequence} of gallery {gallery.name} left behind has been changed since; "
+            "undo the later changes first"
+        )
+    return done
+
+
+def _enrol(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
+    ids = told["templates"]
+    if any(
+        each not in gallery.templates
+        or gallery.templates[each].number != entry.number
+        or gallery.templates[each].info.sequence != entry.sequence
+        for each in ids
+    ):
+        return None
+    all_there_is = len(gallery.records[entry.number].templates) == len(ids)
+    return gallery.remove(entry.number, ids, gone=told.get("created", False) and all_there_is)
+
+
+def _remove(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
+    details = told["templates"]
+    if any(template_id in gallery.templates for template_id, _, _ in details):
+        return None
+    before = told["before"]
+    if before is not None:
+        if gallery.bring_back(entry.number, before, entry.sequence) is None:
+            return None
+    elif entry.number not in gallery.records:
+        return None
+    parts = [(vector, info.image, info.quality, info.enrolled_ms) for _, vector, info in details]
+    return gallery.put(entry.number, [each for each, _, _ in details], parts, created=before is not None)
+
+
+def _move(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
+    ids, before = told["templates"], told["before"]
+    if entry.number not in gallery.records or any(
+        each not in gallery.templates or gallery.templates[each].number != entry.number for each in ids
+    ):
+        return None
+    if before is None:
+        theirs: list[int] = []
+        if entry.source not in gallery.records:
+            return None
+    else:
+        if gallery.bring_back(entry.source, before, entry.sequence) is None:
+            return None
+        theirs = list(before.changes)
+    all_there_is = len(gallery.records[entry.number].templates) == len(ids)
+    return gallery.move(
+        entry.number,
+        entry.source,
+        ids,
+        drop=told["created"] and all_there_is,
+        created=before is not None,
+        forget_changes=theirs,
+    )
+
+
+def _rename(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
+    record = gallery.records.get(entry.number)
+    if record is None or record.name != told["name"] or told["before"] in gallery.numbers:
+        return None
+    return gallery.rename(entry.number, told["before"])
+
+
+def _describe(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
+    record = gallery.records.get(entry.number)
+    external_id, metadata = told["before"]
+    if record is None or record.described != entry.sequence:
+        return None
+    if gallery.external.get(external_id, entry.number) != entry.number:
+        return None
+    return gallery.describe(entry.number, external_id or None, metadata)
+
+
+def _settle(gallery: MemoryGallery, _: Entry, told: dict[str, Any]) -> int | None:
+    return gallery.settle(told["before"]) if gallery.settings == told["after"] else None
+
+
+_UNDO = {
+    Op.ENROL: _enrol,
+    Op.REMOVE: _remove,
+    Op.MOVE: _move,
+    Op.RENAME: _rename,
+    Op.DESCRIBE: _describe,
+    Op.SETTINGS: _settle,
+}

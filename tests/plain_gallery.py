@@ -1,0 +1,233 @@
+"""What a gallery should hold after any operations, in the plainest way: whole states by sequence number.
+
+Its undo knows no inverses, it compares states. What a change touched (templates with their owners, people with their
+names) must still be as that change left it, and is put back as it was before it; all else stays.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kith.errors import CannotUndo, KithError, NameTaken, SameSubject, UnknownSubject, UnknownTemplate
+from kith.gallery import template_id
+from kith.gallery_settings import GallerySettings
+
+DIMENSION = 8
+
+Expected = int | type[KithError]
+
+
+def unit(seed: int, dimension: int = DIMENSION) -> np.ndarray:
+    """A unit vector, the same for the same seed."""
+    raw = np.random.default_rng(seed).standard_normal(dimension)
+    return (raw / np.linalg.norm(raw)).astype(np.float32)
+
+
+def key(subject: str, seed: int) -> str:
+    """The template id of the face of `seed`, enrolled as `subject` in the gallery `door`."""
+    return template_id("door", subject, f"ab/{seed}", "m")
+
+
+@dataclass
+class Person:
+    """described: the number of the latest description."""
+
+    name: str
+    external: str | None = None
+    described: int = 0
+
+
+@dataclass
+class State:
+    """people: by a number of their own. owners: template id → (person, number of its latest enrolment, seed)."""
+
+    people: dict[int, Person] = field(default_factory=dict)
+    owners: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    settings: GallerySettings = field(default_factory=GallerySettings)
+
+    def number(self, name: str) -> int | None:
+        """Who is called so."""
+        return next((number for number, person in self.people.items() if person.name == name), None)
+
+    def external(self, external_id: str | None) -> int | None:
+        """Who has this external id."""
+        return next((n for n, each in self.people.items() if external_id and each.external == external_id), None)
+
+    def templates(self, number: int) -> list[str]:
+        """The templates of a person."""
+        return [each for each, (owner, _, _) in self.owners.items() if owner == number]
+
+
+class PlainGallery:
+    """Every method answers with the sequence number the store should answer with, or the error it should raise."""
+
+    def __init__(self) -> None:
+        self.now = State()
+        self.sequence = self.trimmed = self.people = 0
+        self.states = {0: State()}
+        self.forgets: set[int] = set()
+
+    def content(self) -> dict[str, list[bytes]]:
+        """name → the bytes of the vectors, sorted."""
+        found: dict[str, list[bytes]] = {person.name: [] for person in self.now.people.values()}
+        for owner, _, seed in self.now.owners.values():
+            found[self.now.people[owner].name].append(unit(seed).tobytes())
+        return {name: sorted(vectors) for name, vectors in found.items()}
+
+    def listed(self) -> dict[str, tuple[int, str | None]]:
+        """name → how many templates, external id."""
+        return {
+            person.name: (len(self.now.templates(number)), person.external)
+            for number, person in self.now.people.items()
+        }
+
+    def enrol(self, who: str, seeds: Sequence[int]) -> Expected:
+        new = [seed for seed in dict.fromkeys(seeds) if key(who, seed) not in self.now.owners]
+        if new:
+            number = self.now.number(who) or self._add(who)
+            for seed in new:
+                self.now.owners[key(who, seed)] = (number, self.sequence + 1, seed)
+            self._changed()
+        return self.now.owners[key(who, seeds[-1])][1]
+
+    def remove(self, who: str, seed: int) -> Expected:
+        wrong = self._not_his(who, seed)
+        if wrong is not None:
+            return wrong
+        del self.now.owners[key(who, seed)]
+        return self._changed()
+
+    def move(self, who: str, seed: int, to: str) -> Expected:
+        wrong = self._not_his(who, seed)
+        if wrong is not None:
+            return wrong
+        if who == to:
+            return SameSubject
+        number = self.now.number(to) or self._add(to)
+        self._give(key(who, seed), number)
+        return self._changed()
+
+    def merge(self, who: str, into: str) -> Expected:
+        source, target = self.now.number(who), self.now.number(into)
+        if source is None or target is None:
+            return UnknownSubject
+        if source == target:
+            return SameSubject
+        for template in self.now.templates(source):
+            self._give(template, target)
+        del self.now.people[source]
+        return self._changed()
+
+    def rename(self, old: str, new: str) -> Expected:
+        number = self.now.number(old)
+        if number is None:
+            return UnknownSubject
+        if old == new:
+            return self.sequence
+        if self.now.number(new) is not None:
+            return NameTaken
+        self.now.people[number].name = new
+        return self._changed()
+
+    def describe(self, who: str, external: str | None) -> Expected:
+        number = self.now.number(who)
+        if number is None:
+            return UnknownSubject
+        if self.now.external(external) not in (None, number):
+            return NameTaken
+        person = self.now.people[number]
+        person.external, person.described = external, self.sequence + 1
+        return self._changed()
+
+    def forget(self, who: str) -> Expected:
+        number = self.now.number(who)
+        if number is None:
+            return UnknownSubject
+        for template in self.now.templates(number):
+            del self.now.owners[template]
+        del self.now.people[number]
+        self.forgets.add(self.sequence + 1)
+        return self._changed()
+
+    def settings(self, cutoff: float | None) -> Expected:
+        self.now.settings = GallerySettings(cutoff=cutoff)
+        return self._changed()
+
+    def trim(self) -> None:
+        """Everything but the newest entry."""
+        self.trimmed = max(0, self.sequence - 1)
+
+    def undo(self, sequence: int) -> Expected:
+        if not self.trimmed < sequence <= self.sequence or sequence in self.forgets:
+            return CannotUndo
+        before, after = self.states[sequence - 1], self.states[sequence]
+        now, back = self.now, deepcopy(self.now)
+        if before.settings != after.settings or (before.people, before.owners) == (after.people, after.owners):
+            if now.settings != after.settings:
+                return CannotUndo
+            back.settings = before.settings
+        touched = {each for each in before.owners | after.owners if before.owners.get(each) != after.owners.get(each)}
+        if any(now.owners.get(each) != after.owners.get(each) for each in touched):
+            return CannotUndo
+        for number in before.people | after.people:
+            if not self._put_back(back, number, before.people.get(number), after.people.get(number)):
+                return CannotUndo
+        for template in touched:
+            if template not in before.owners:
+                del back.owners[template]
+                continue
+            owner, since, seed = before.owners[template]
+            if owner not in back.people:
+                return CannotUndo
+            # A template that comes back is enrolled anew; one that is given back was there all the time.
+            back.owners[template] = (owner, since if template in after.owners else self.sequence + 1, seed)
+        for number in after.people.keys() - before.people.keys():
+            if not back.templates(number):
+                del back.people[number]
+        self.now = back
+        return self._changed()
+
+    def _put_back(self, back: State, number: int, before: Person | None, after: Person | None) -> bool:
+        if before is not None and after is None:
+            if number in self.now.people or self.now.number(before.name) is not None:
+                return False
+            taken = self.now.external(before.external) is not None
+            back.people[number] = Person(before.name, None if taken else before.external, before.described)
+        elif after is not None and before is None:
+            return number in self.now.people
+        elif before is not None and after is not None and before != after:
+            person = back.people.get(number)
+            if person is None:
+                return False
+            if before.name != after.name:
+                if person.name != after.name or self.now.number(before.name) is not None:
+                    return False
+                person.name = before.name
+            else:
+                holder = self.now.external(before.external)
+                if person.described != after.described or holder not in (None, number):
+                    return False
+                person.external, person.described = before.external, self.sequence + 1
+        return True
+
+    def _not_his(self, who: str, seed: int) -> type[KithError] | None:
+        number = self.now.number(who)
+        if number is None:
+            return UnknownSubject
+        return None if self.now.owners.get(key(who, seed), (0,))[0] == number else UnknownTemplate
+
+    def _add(self, who: str) -> int:
+        self.people += 1
+        self.now.people[self.people] = Person(who)
+        return self.people
+
+    def _give(self, template: str, number: int) -> None:
+        _, since, seed = self.now.owners[template]
+        self.now.owners[template] = (number, since, seed)
+
+    def _changed(self) -> int:
+        self.sequence += 1
+        self.states[self.sequence] = deepcopy(self.now)
+        return self.sequence
