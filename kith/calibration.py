@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from kith.evaluation import bootstrap
 from kith.evaluation.bootstrap import Counts, Estimate, Figure, Sample
 from kith.evaluation.nonmated import NonMated, Rows, Vectors
-from kith.journal import BLOCK_ROWS, Snapshot
 
 GROWTH = (10, 100)
 
@@ -104,14 +103,6 @@ def calibrate_gallery(vectors: Vectors, labels: NDArray[Any], fpir: float, rando
     measured = {step: _measured(_galleries(faces, step, random), drawn, fpir, step) for step in _steps(size)}
     measured[size] = _measured([faces.nearest_others()], drawn, fpir, size)
     return _calibration(faces, fpir, size, measured, drawn)
-
-
-def templates_of(snapshot: Snapshot) -> tuple[Vectors, NDArray[Any]]:
-    """The templates of a gallery, (n, d) float32, and the subject id of each, (n,)."""
-    slots = sorted(snapshot.owners)
-    vectors = [snapshot.blocks[slot // BLOCK_ROWS][slot % BLOCK_ROWS] for slot in slots]
-    empty = np.empty((0, snapshot.dimension), np.float32)
-    return np.stack(vectors) if vectors else empty, np.array([snapshot.owners[slot] for slot in slots])
 
 
 def rate_by_rule(fpir: float, subjects: int) -> float:

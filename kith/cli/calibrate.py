@@ -1,14 +1,13 @@
 """kith calibrate: the cutoff that lets in as few strangers as asked, at the size of a gallery."""
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
 
-from kith.calibration import AtSize, Calibration, calibrate_gallery, templates_of
+from kith.calibration import AtSize, Calibration, calibrate_gallery
 from kith.calibration import calibrate as calibrate_people
 from kith.checkpoints import Pack, load_pack
 from kith.cli.counting import counting
@@ -25,14 +24,16 @@ from kith.cli.terminal import (
     plain_table,
     settings_for,
 )
+from kith.client import Client
 from kith.errors import Rejected
 from kith.evaluation.bootstrap import Estimate, Refused, percent
+from kith.gallery_cutoff import rounded_up
+from kith.gallery_settings import CutoffRecord
+from kith.jobs import now_ms
 from kith.packs.shipped import resolve_pack
 
 app = typer.Typer()
 
-#: A cutoff is set in steps of 0.0001.
-_STEPS = 10_000
 #: Skipped pictures shown to a person; --json has them all.
 _MOST_LINES = 10
 
@@ -67,7 +68,9 @@ def calibrate(
         typer.Option(min=1, help="With --data: size of the gallery (default: the largest the data can show)."),
     ] = None,
     templates: Annotated[int, typer.Option(min=1, help="With --data: pictures enrolled per subject.")] = 2,
-    apply: Annotated[bool, typer.Option("--apply", help="With --gallery: make it the gallery's cutoff.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="With --gallery: its cutoff from now on, kept at this rate as it grows.")
+    ] = False,
     aligned: Aligned = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
@@ -78,7 +81,7 @@ def calibrate(
     \b
     kith calibrate PACK --data faces/ --subjects 200   galleries drawn from it
     kith calibrate --gallery staff --fpir 0.01         by its own templates
-    kith calibrate --gallery staff --fpir 0.01 --apply and use it from now on
+    kith calibrate --gallery staff --fpir 0.01 --apply and use it from now on, kept up as the gallery grows
 
     Measured in 3 / FPIR searches at least; at sizes the faces do not reach, extrapolated by a rule, and marked so.
     Status 1 when the cutoff at the size asked for could not be measured.
@@ -108,9 +111,8 @@ def calibrate(
     cutoff = found.cutoff.cutoff
     applied = None
     if apply and isinstance(cutoff, Estimate):
-        applied = rounded_up(cutoff.value)
         with client_for(context) as client:
-            client.galleries.set_cutoff(gallery or "", applied)
+            applied = _apply(client, gallery or "", found, cutoff)
     if as_json:
         answer_json(
             {
@@ -127,10 +129,22 @@ def calibrate(
         raise typer.Exit(Exit.FAILED)
 
 
-def rounded_up(cutoff: float) -> float:
-    """The next number above `cutoff` with 4 decimals: a decision names a score that is equal to its cutoff, and the
-    score found is that of a stranger who must not be named."""
-    return (math.floor(cutoff * _STEPS) + 1) / _STEPS
+def _apply(client: Client, gallery: str, found: Calibration, cutoff: Estimate) -> float:
+    """Make it the gallery's cutoff and its rate the gallery's target; the cutoff as set."""
+    applied, info = rounded_up(cutoff.value), client.galleries.info(gallery)
+    record = CutoffRecord(
+        fpir=found.fpir,
+        how="measured",
+        low=cutoff.low,
+        high=cutoff.high,
+        searches=found.cutoff.trials,
+        subjects=info.subjects,
+        templates=info.templates,
+        at_ms=now_ms(),
+        why=f"from {found.cutoff.trials:,} templates, each searched among the other subjects (kith calibrate)",
+    )
+    client.galleries.configure(gallery, replace(info.settings, cutoff=applied, fpir=found.fpir, record=record))
+    return applied
 
 
 def _of_folder(model: Pack, data: Path, aligned: bool, device: str, quiet: bool) -> _Faces:
@@ -147,7 +161,7 @@ def _of_folder(model: Pack, data: Path, aligned: bool, device: str, quiet: bool)
 def _of_gallery(context: typer.Context, gallery: str | None) -> _Faces:
     with client_for(context) as client:
         snapshot = client.snapshot(gallery)
-    vectors, owners = templates_of(snapshot)
+    vectors, owners = snapshot.templates()
     words = f"gallery {snapshot.name}: {len(vectors):,} templates of {len(set(owners.tolist())):,} subjects"
     return _Faces(vectors, owners, snapshot.model_id, words, {})
 
@@ -185,7 +199,7 @@ def _show(found: Calibration, faces: _Faces, applied: float | None, gallery: str
     if len(faces.skipped) > _MOST_LINES:
         answer(f"  … and {len(faces.skipped) - _MOST_LINES} more skipped (--json lists all)")
     if applied is not None:
-        answer(f"gallery {gallery} now has the cutoff {applied:.4f}")
+        answer(f"gallery {gallery} now has the cutoff {applied:.4f}, and aims at FPIR {percent(found.fpir)}")
 
 
 def _words(at: AtSize) -> str:

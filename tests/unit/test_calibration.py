@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from kith import cli
 from kith.backends.gallery_memory import MemoryGalleryStore
-from kith.calibration import calibrate, calibrate_gallery, fpir_by_rule, rate_by_rule, templates_of
+from kith.calibration import calibrate, calibrate_gallery, fpir_by_rule, rate_by_rule
 from kith.cli import calibrate as command
-from kith.cli.calibrate import rounded_up
 from kith.evaluation.bootstrap import Estimate, Figure, Refused
 from kith.evaluation.nonmated import NonMated
 from kith.gallery import Enrolment, template_id
+from kith.gallery_cutoff import rounded_up
 
 Vectors = NDArray[np.float32]
 
@@ -159,11 +159,6 @@ def test_the_rule_and_its_inverse() -> None:
     assert 1 - (1 - rate_by_rule(1e-6, 10**6)) ** 10**6 == pytest.approx(1e-6, rel=1e-3)
 
 
-def test_a_cutoff_is_rounded_to_where_the_stranger_it_comes_from_is_not_named() -> None:
-    assert rounded_up(0.44912) == 0.4492
-    assert rounded_up(0.5) == 0.5001
-
-
 @pytest.fixture
 def store() -> MemoryGalleryStore:
     vectors, labels = people(60, 2)
@@ -186,18 +181,6 @@ def client(store: MemoryGalleryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "client_for", lambda _: nullcontext(made))
 
 
-def test_templates_come_out_of_a_gallery_with_their_owners_and_without_the_forgotten(
-    store: MemoryGalleryStore,
-) -> None:
-    vectors, owners = templates_of(store.snapshot("staff"))
-    assert vectors.shape == (118, 32)
-    assert len(set(owners)) == 59
-    names = {subject.subject_id: subject.name for subject in store.subjects("staff")}
-    known, labels = people(60, 2)
-    for vector, owner in zip(vectors, owners, strict=True):
-        assert any((vector == v).all() for v, label in zip(known, labels, strict=True) if label == names[owner])
-
-
 def test_the_command_says_cutoff_interval_and_basis_and_changes_nothing(
     client: None, store: MemoryGalleryStore
 ) -> None:
@@ -216,6 +199,12 @@ def test_applied_the_gallery_has_the_cutoff(client: None, store: MemoryGallerySt
     said = json.loads(done.stdout)
     assert said["applied"] == store.info("staff").cutoff == rounded_up(said["at_size"]["cutoff"]["value"])
     assert said["model_id"] == "m"
+    # The rate is the gallery's target from now on, and upkeep knows what the cutoff rests on.
+    settings = store.info("staff").settings
+    assert settings.fpir == 0.05
+    assert settings.record is not None
+    assert (settings.record.how, settings.record.searches, settings.record.subjects) == ("measured", 118, 59)
+    assert settings.record.low == said["at_size"]["cutoff"]["low"]
 
 
 def test_what_cannot_be_measured_is_not_applied(client: None, store: MemoryGalleryStore) -> None:
