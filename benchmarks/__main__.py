@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ceiling, inputs, latency, pack, pipeline, report, runtimes, scaling, soak, triplets
+from benchmarks import ceiling, inputs, latency, pack, pipeline, report, runtimes, scaling, sealing, soak, triplets
 from benchmarks.session import Session, Unavailable
 
 BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "triplets": triplets.run,
     "pack": pack.run,
     "runtimes": runtimes.run,
+    "sealing": sealing.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3
