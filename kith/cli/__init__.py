@@ -12,11 +12,13 @@ from kith.cli import (
     audit,
     calibrate,
     config,
+    cutoff,
     dead,
     demo,
     evaluate,
     extend,
     faces,
+    feedback,
     galleries,
     keys,
     models,
@@ -61,7 +63,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_SYSTEM = (up, demo, faces, submit, results, subjects, galleries, audit, keys, receipts, status, dead, config)
+_SYSTEM = (
+    *(up, demo, faces, submit, results, feedback),
+    *(subjects, galleries, cutoff, audit, keys, receipts, status, dead, config),
+)
 _LEARNING = (train, pack, extend, evaluate, calibrate, models, synth)
 
 for _part in (*_SYSTEM, *_LEARNING):
