@@ -1,7 +1,7 @@
 """What a gallery's own templates say of strangers: each searched among all subjects but its own.
 
 Leaving the own subject out makes a mated search a non-mated one, in a gallery that is smaller by one. Templates are
-drawn where there are many: all of a million searched among a million would take a day.
+drawn where there are many: all of a million searched among a million would take the better part of a day.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kith.gallery_settings import Scoring
 from kith.view import FREE, GalleryView
 
-#: Comparisons of one derivation at most, about 100 s of one core at 512 numbers: 5,000 templates searched among a
+#: Comparisons of one derivation at most, a few minutes of one core at 512 numbers: 5,000 templates searched among a
 #: million, 50,000 among 100,000.
 COMPARISONS = 5_000_000_000
 

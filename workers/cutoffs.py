@@ -1,7 +1,7 @@
 """Keeps the cutoff of every gallery at the rate it aims at: derives it anew when the gallery has grown, or the site has
 learnt something.
 
-Looking is cheap, deriving is not: a large gallery takes a minute or two of a core. So it happens beside the upkeep's
+Looking is cheap, deriving is not: a large gallery takes minutes of a core. So it happens beside the upkeep's
 other chores, one gallery after the other. Several upkeep workers may both derive; they derive the same.
 """
 
