@@ -13,7 +13,8 @@
                                        sequence of the change that put the template there (float64)
   g:n:{k}                      string  names of subjects 1024 k .. 1024 k + 1023, a JSON line [number, id, name] each, in no order
   g:templates                  hash    template_id -> JSON [number, slot, image, quality, enrolled_ms, sequence]
-  g:subjects                   hash    number -> JSON {id, name, created_ms, external_id, metadata, templates: [template_id],
+  g:subjects                   hash    number -> JSON, without what is empty: {id, name, created_ms, external_id, metadata,
+                                       templates: [template_id],
                                        changes: [sequence of each payload that tells of this subject], described: sequence,
                                        foreign: {template_id: sequence that enrolled it for a subject it was moved from}}
   g:names                      hash    name -> number
@@ -91,9 +92,29 @@ local function payload_of(sequence)
   return cjson.decode(header or text), vectors
 end
 
+-- A subject's record, whole; in Redis it stands without what is empty, which is most of it for most subjects.
+local function whole(text)
+  local record = cjson.decode(text)
+  for _, part in ipairs({'metadata', 'templates', 'changes', 'foreign'}) do
+    record[part] = record[part] or {}
+  end
+  record.external_id = record.external_id or ''
+  return record
+end
+
 local function subject(n)
   local text = redis.call('HGET', g .. ':subjects', n)
-  return text and cjson.decode(text)
+  return text and whole(text)
+end
+
+local function packed(record)
+  local full = {}
+  for part, value in pairs(record) do
+    if value ~= '' and not (type(value) == 'table' and next(value) == nil) then
+      full[part] = value
+    end
+  end
+  return cjson.encode(full)
 end
 
 -- Changes cut off the log have no payload left to erase, so a subject need not remember them.
@@ -108,7 +129,7 @@ local function keep(n, record, sequence)
     table.insert(still, sequence)
   end
   record.changes = still
-  redis.call('HSET', g .. ':subjects', n, cjson.encode(record))
+  redis.call('HSET', g .. ':subjects', n, packed(record))
 end
 
 local function names_key(n)
@@ -137,8 +158,8 @@ end
 
 local function add_subject(name, id, now_ms)
   local n = redis.call('HINCRBY', g .. ':meta', 'next_subject', 1)
-  local record = {id = id, name = name, created_ms = now_ms, external_id = '', metadata = {}, templates = {},
-    changes = {}, foreign = {}}
+  local record = {id = id, name = name, created_ms = now_ms, external_id = '', metadata = {}, templates = {}, changes = {},
+    foreign = {}}
   redis.call('HSET', g .. ':names', name, n)
   list_name(n, record)
   return n, record
@@ -153,18 +174,19 @@ local function drop_subject(n, record)
   unlist_name(n)
 end
 
--- Blocks grow in steps by SET, which allocates exactly: SETRANGE at the end of a long string takes a megabyte ahead.
-local function write_row(kind, slot, bytes, row)
+-- Rows for slot and those after it, all in one block. Blocks grow in steps by SET, which allocates exactly: SETRANGE at the
+-- end of a long string takes a megabyte ahead.
+local function write_rows(kind, slot, bytes, rows)
   local key, at = g .. kind .. math.floor(slot / BLOCK_ROWS), (slot % BLOCK_ROWS) * bytes
   local length = redis.call('STRLEN', key)
-  if length < at + bytes then
-    local rows = 16
-    while rows * bytes < at + bytes do
-      rows = rows * 4
+  if length < at + #rows then
+    local most = 16
+    while most * bytes < at + #rows do
+      most = most * 4
     end
-    redis.call('SET', key, (redis.call('GET', key) or '') .. nothing(rows * bytes - length))
+    redis.call('SET', key, (redis.call('GET', key) or '') .. nothing(most * bytes - length))
   end
-  redis.call('SETRANGE', key, at, row)
+  redis.call('SETRANGE', key, at, rows)
 end
 
 local function read_row(kind, slot, bytes)
@@ -172,16 +194,43 @@ local function read_row(kind, slot, bytes)
   return redis.call('GETRANGE', g .. kind .. math.floor(slot / BLOCK_ROWS), at, at + bytes - 1)
 end
 
-local function own(slot, n, quality, sequence)
-  write_row(':o:', slot, OWNER_BYTES, struct.pack(OWNER, n, quality, sequence))
+-- Slots for so many templates, ascending: those that are free, then new ones. The caller has written before.
+local function take_slots(count)
+  local slots = redis.call('LPOP', g .. ':free', count) or {}
+  local first = redis.call('HINCRBY', g .. ':meta', 'next_slot', count - #slots) - count + #slots
+  for position = #slots + 1, count do
+    slots[position] = first
+    first = first + 1
+  end
+  for position, slot in ipairs(slots) do
+    slots[position] = tonumber(slot)
+  end
+  table.sort(slots)
+  return slots
 end
 
-local function put_template(n, id, vector, image, quality, enrolled_ms, sequence)
-  local slot = tonumber(redis.call('LPOP', g .. ':free') or redis.call('HINCRBY', g .. ':meta', 'next_slot', 1) - 1)
-  write_row(':b:', slot, #vector, vector)
-  own(slot, n, tonumber(quality), sequence)
-  redis.call('HSET', g .. ':templates', id, cjson.encode({n, slot, image, quality, enrolled_ms, sequence}))
-  return slot
+-- Writes templates {n, slot, id, vector, image, quality, enrolled_ms, sequence}, those with neighbouring slots in one go.
+local function put_templates(templates)
+  local fields = {}
+  local first, vectors, owners = nil, {}, {}
+  for position, each in ipairs(templates) do
+    local n, slot, id, vector, image, quality, enrolled_ms, sequence = unpack(each)
+    first = first or slot
+    table.insert(vectors, vector)
+    table.insert(owners, struct.pack(OWNER, n, tonumber(quality), sequence))
+    table.insert(fields, id)
+    table.insert(fields, cjson.encode({n, slot, image, quality, enrolled_ms, sequence}))
+    local following = templates[position + 1]
+    if not following or following[2] ~= slot + 1 or following[2] % BLOCK_ROWS == 0 then
+      write_rows(':b:', first, #vector, table.concat(vectors))
+      write_rows(':o:', first, OWNER_BYTES, table.concat(owners))
+      first, vectors, owners = nil, {}, {}
+    end
+    if #fields == 2000 or not following then
+      redis.call('HSET', g .. ':templates', unpack(fields))
+      fields = {}
+    end
+  end
 end
 
 local function template(id)
@@ -190,8 +239,8 @@ local function template(id)
 end
 
 local function free_template(id, known, bytes)
-  write_row(':b:', known[2], bytes, nothing(bytes))
-  own(known[2], 0, 0, 0)
+  write_rows(':b:', known[2], bytes, nothing(bytes))
+  write_rows(':o:', known[2], OWNER_BYTES, nothing(OWNER_BYTES))
   redis.call('HDEL', g .. ':templates', id)
   redis.call('RPUSH', g .. ':free', known[2])
 end

@@ -14,7 +14,7 @@ local function remove(n, record, ids, now_ms, gone)
   record.templates = without(record.templates, set_of(ids))
   local payload = {n = n, id = record.id, name = record.name, templates = details}
   if gone then
-    payload.before = cjson.encode(record)
+    payload.before = packed(record)
     drop_subject(n, record)
   else
     keep(n, record, sequence)
@@ -29,7 +29,7 @@ local function move(from, source, to, target, ids, now_ms, how)
   for position, id in ipairs(ids) do
     local known = template(id)
     slots[position] = known[2]
-    write_row(':o:', known[2], OWNER_BYTES, struct.pack('<I4', to) .. string.sub(read_row(':o:', known[2], OWNER_BYTES), 5))
+    write_rows(':o:', known[2], OWNER_BYTES, struct.pack('<I4', to) .. string.sub(read_row(':o:', known[2], OWNER_BYTES), 5))
     target.foreign[id] = source.foreign[id] or known[6]
     source.foreign[id] = nil
     known[1] = to
@@ -39,7 +39,7 @@ local function move(from, source, to, target, ids, now_ms, how)
   local payload = {n = to, id = target.id, name = target.name, templates = ids, created = how.created}
   local extra = {from = from}
   if how.drop then
-    payload.before = cjson.encode(source)
+    payload.before = packed(source)
     for _, each in ipairs(source.changes) do
       table.insert(target.changes, each)
     end
@@ -63,51 +63,88 @@ function operations.create(name, model_id, dimension, bytes, settings, now_ms, e
   return {'ok'}
 end
 
--- ARGV from 4 on, for each subject: name, id if it is new, how many, and so many times template_id, vector, image, quality.
--- Each subject's new templates are one change; the answer holds the sequence number of every template.
+-- What of an enrolment is new. ARGV from 4 on, for each subject: name, id if it is new, how many, and so many times
+-- template_id, vector, image, quality. Gives those groups with their new templates' positions, the numbers of the names
+-- and, by template id, the sequence numbers known already; nil when a vector is of another size.
+local function look(bytes)
+  local groups, names, ids, position = {}, {}, {}, 4
+  while position <= #ARGV do
+    local last = position + 2 + 4 * tonumber(ARGV[position + 2])
+    table.insert(groups, {name = ARGV[position], id = ARGV[position + 1], from = position + 3, to = last, new = {}})
+    table.insert(names, ARGV[position])
+    for at = position + 3, last, 4 do
+      table.insert(ids, ARGV[at])
+      if #ARGV[at + 1] ~= bytes then
+        return nil
+      end
+    end
+    position = last + 1
+  end
+  local numbers, since, count, seen = {}, {}, 0, {}
+  for position, n in ipairs(redis.call('HMGET', g .. ':names', unpack(names))) do
+    numbers[names[position]] = n and tonumber(n)
+  end
+  for position, text in ipairs(redis.call('HMGET', g .. ':templates', unpack(ids))) do
+    since[ids[position]] = text and cjson.decode(text)[6] or nil
+  end
+  for _, group in ipairs(groups) do
+    for at = group.from, group.to, 4 do
+      if not since[ARGV[at]] and not seen[ARGV[at]] then
+        seen[ARGV[at]] = true
+        count = count + 1
+        table.insert(group.new, at)
+      end
+    end
+  end
+  return groups, numbers, since, count
+end
+
+-- See `look` for ARGV. Each subject's new templates are one change; the answer holds the sequence number of every template.
 function operations.enrol(model_id, now_ms)
   local meta = redis.call('HMGET', g .. ':meta', 'model_id', 'width')
   if not meta[1] then
     return {'unknown_gallery'}
   end
-  if meta[1] ~= model_id then
+  local groups, numbers, since, count = look(tonumber(meta[2]))
+  if not groups or meta[1] ~= model_id then
     return {'model_mismatch'}
   end
   now_ms = tonumber(now_ms)
-  local answer, position = {'ok'}, 4
-  while position <= #ARGV do
-    local name, new_id, count = ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2])
-    local sequence, n, record, created
-    local slots, ids = {}, {}
-    for first = position + 3, position + 2 + 4 * count, 4 do
-      local id, vector = ARGV[first], ARGV[first + 1]
-      if #vector ~= tonumber(meta[2]) then
-        return {'model_mismatch'}
+  local slots, templates, records, used = nil, {}, {}, 0
+  for _, group in ipairs(groups) do
+    if #group.new > 0 then
+      local sequence = next_sequence()
+      slots = slots or take_slots(count)
+      local n, created = numbers[group.name], nil
+      if not n then
+        n, records[group.name] = add_subject(group.name, group.id, now_ms)
+        numbers[group.name], created = n, true
       end
-      local known = template(id)
-      if not known and not sequence then
-        sequence = next_sequence()
-        n = tonumber(redis.call('HGET', g .. ':names', name))
-        if n then
-          record = subject(n)
-        else
-          n, record = add_subject(name, new_id, now_ms)
-          created = true
-        end
+      local record = records[group.name] or subject(n)
+      records[group.name] = record
+      local taken, ids = {}, {}
+      for position, at in ipairs(group.new) do
+        used = used + 1
+        taken[position], ids[position] = slots[used], ARGV[at]
+        since[ARGV[at]] = sequence
+        table.insert(record.templates, ARGV[at])
+        table.insert(templates,
+          {n, slots[used], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], now_ms, sequence})
       end
-      if not known then
-        table.insert(slots, put_template(n, id, vector, ARGV[first + 2], ARGV[first + 3], now_ms, sequence))
-        table.insert(record.templates, id)
-        table.insert(ids, id)
-      end
-      table.insert(answer, tostring(known and known[6] or sequence))
+      table.insert(record.changes, sequence)
+      log('enrol', n, now_ms, sequence, taken,
+        {n = n, id = record.id, name = group.name, templates = ids, created = created})
     end
-    if sequence then
-      keep(n, record, sequence)
-      log('enrol', n, now_ms, sequence, slots,
-        {n = n, id = record.id, name = name, templates = ids, created = created})
+  end
+  put_templates(templates)
+  for name, record in pairs(records) do
+    keep(numbers[name], record)
+  end
+  local answer = {'ok'}
+  for _, group in ipairs(groups) do
+    for at = group.from, group.to, 4 do
+      table.insert(answer, tostring(since[ARGV[at]]))
     end
-    position = position + 3 + 4 * count
   end
   return answer
 end

@@ -10,7 +10,7 @@ function operations.show(name)
   end
   local text = redis.call('HGET', g .. ':subjects', n)
   local answer = {'ok', text}
-  for _, id in ipairs(cjson.decode(text).templates) do
+  for _, id in ipairs(whole(text).templates) do
     table.insert(answer, id)
     table.insert(answer, redis.call('HGET', g .. ':templates', id))
   end

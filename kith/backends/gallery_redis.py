@@ -161,8 +161,8 @@ class RedisGalleryStore:
             known["name"],
             int(known["created_ms"]),
             tuple(sorted(templates, key=lambda template: (template.sequence, template.slot))),
-            known["external_id"] or None,
-            known["metadata"],
+            known.get("external_id"),
+            known.get("metadata", {}),
         )
 
     def rename(self, name: str, old: str, new: str) -> int:
@@ -256,7 +256,7 @@ def _subject_info(record: Any) -> SubjectInfo:
     return SubjectInfo(
         record["id"],
         record["name"],
-        len(record["templates"]),
+        len(record.get("templates", ())),
         int(record["created_ms"]),
-        record["external_id"] or None,
+        record.get("external_id"),
     )

@@ -18,7 +18,7 @@ end
 -- Brings back subject n as `before` tells of it, without its templates; nil when somebody else has its name by now.
 -- Change `sequence` ended it and so tells of it.
 local function bring_back(n, before, sequence)
-  local record = cjson.decode(before)
+  local record = whole(before)
   if redis.call('HEXISTS', g .. ':names', record.name) == 1 or redis.call('HEXISTS', g .. ':subjects', n) == 1 then
     return nil
   end
@@ -53,13 +53,14 @@ function undo.remove(n, payload, undone, now_ms, _, vectors)
     return {'changed_since'}
   end
   local sequence, bytes = next_sequence(), width()
-  local slots, ids = {}, {}
+  local slots, ids, templates = take_slots(#payload.templates), {}, {}
   for position, each in ipairs(payload.templates) do
     local vector = string.sub(vectors, (position - 1) * bytes + 1, position * bytes)
-    slots[position] = put_template(n, each[1], vector, each[2], each[3], each[4], sequence)
+    templates[position] = {n, slots[position], each[1], vector, each[2], each[3], each[4], sequence}
     ids[position] = each[1]
     table.insert(record.templates, each[1])
   end
+  put_templates(templates)
   keep(n, record, sequence)
   return log('enrol', n, now_ms, sequence, slots,
     {n = n, id = record.id, name = record.name, templates = ids, created = payload.before and true or nil})
@@ -73,7 +74,7 @@ function undo.move(n, payload, undone, now_ms, from)
   local source, theirs = nil, nil
   if payload.before then
     source = bring_back(from, payload.before, undone)
-    theirs = cjson.decode(payload.before).changes
+    theirs = whole(payload.before).changes
   else
     source = subject(from)
   end
