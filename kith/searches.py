@@ -10,7 +10,7 @@ Four things keep the searches of a site from being a plain sample, and each is u
 - Objections. "Not this person" is said of answers that named somebody: these searches lie above the cutoff because they
   were chosen there, and of how often that happens they say nothing. So they tell only how the scores above that cutoff
   lie; how many there are is taken from the searches that were picked whatever their answer (post-stratification). Where
-  those know of none, it counts as one: objections never lower a cutoff below what it is without them.
+  those know of none, it counts as one. Whatever comes of it, objections never lower a cutoff.
 - Numbers. A rate is refused where fewer than three searches may exceed the cutoff: zero errors in n searches bound the
   rate by 3 / n only.
 """
@@ -94,7 +94,7 @@ class _Tail:
     """What resamples of groups need of the searches. allowed, known, pool: (g,) of each group, how much of it may
     exceed the cutoff; lies above the limit of the objections and was not chosen; lies above it at all.
 
-    scores, codes, weights, above: (k,) of the highest scores, highest first; above: above that limit.
+    scores, codes, weights, chosen, above: (k,) of the highest scores, highest first; above: above that limit.
     """
 
     allowed: Floats
@@ -103,6 +103,7 @@ class _Tail:
     scores: Floats
     codes: NDArray[np.intp]
     weights: Floats
+    chosen: NDArray[np.bool_]
     above: NDArray[np.bool_]
 
     @classmethod
@@ -122,17 +123,32 @@ class _Tail:
         order = used[np.argsort(-searches.scores[used], kind="stable")]
         most = _TAIL_MARGIN * allowed.sum() + pool.sum() + _TAIL_MARGIN
         order = order[: int(np.searchsorted(np.cumsum(searches.weights[order]), most)) + 1]
-        return cls(allowed, known, pool, searches.scores[order], codes[order], searches.weights[order], above[order])
+        return cls(
+            allowed=allowed,
+            known=known,
+            pool=pool,
+            scores=searches.scores[order],
+            codes=codes[order],
+            weights=searches.weights[order],
+            chosen=searches.chosen[order],
+            above=above[order],
+        )
 
     def cutoffs(self, drawn: bootstrap.Counts) -> Floats:
         """(b,) the first score that may not pass, in resamples `drawn` (b, g); NaN where nothing was drawn."""
         allowed, known, pool = (drawn @ each for each in (self.allowed, self.known, self.pool))
         weights = self.weights * drawn[:, self.codes]
-        share = np.divide(np.maximum(known, 1.0), pool, out=np.ones(len(drawn)), where=pool > 0)
-        weights[:, self.above] *= share[:, None]
+        found = self._first(np.where(self.chosen, 0.0, weights), allowed)
+        if self.chosen.any():
+            share = np.divide(np.maximum(known, 1.0), pool, out=np.ones(len(drawn)), where=pool > 0)
+            weights[:, self.above] *= share[:, None]
+            found = np.maximum(found, self._first(weights, allowed))
+        return np.where(allowed > 0, found, np.nan)
+
+    def _first(self, weights: Floats, allowed: Floats) -> Floats:
         # Weights are fractions where a group has several searches; the tolerance is far below the smallest of them.
         first = (np.cumsum(weights, axis=1) <= allowed[:, None] + 1e-6).sum(axis=1)
-        found: Floats = np.where(allowed > 0, self.scores[np.minimum(first, len(self.scores) - 1)], np.nan)
+        found: Floats = self.scores[np.minimum(first, len(self.scores) - 1)]
         return found
 
 
