@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kith.errors import ModelMismatch, UnknownSubject
+from kith.gallery_settings import GallerySettings, Scoring
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
 from kith.similarity import Hit, score_subject, search
-from kith.view import GalleryView, Replica
+from kith.view import FREE, GalleryView, Replica
 
 Vectors = NDArray[np.float32]
 
@@ -19,15 +20,40 @@ def units(count: int, dimension: int, seed: int = 0) -> Vectors:
     return (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
 
 
-def gallery(vectors: Vectors, owners: list[int], free: set[int] = frozenset()) -> GalleryView:  # type: ignore[assignment]
-    snapshot = Snapshot("door", "m", vectors.shape[1], "e", sequence=1)
-    for slot, (vector, owner) in enumerate(zip(vectors, owners, strict=True)):
-        row = snapshot.row(slot)
-        if slot not in free:
-            row[:] = vector
-            snapshot.owners[slot] = f"id{owner}"
-            snapshot.names[f"id{owner}"] = f"name {owner}"
-    return Replica(snapshot).view
+def gallery(
+    vectors: Vectors,
+    owners: list[int],
+    free: set[int] = frozenset(),  # type: ignore[assignment]
+    scoring: Scoring = Scoring.BEST,
+) -> GalleryView:
+    """Subject number n + 1 is called "name n"; qualities are those of `quality`."""
+    vectors, numbers = vectors.copy(), np.array(owners, np.int32) + 1
+    for slot in free:
+        vectors[slot], numbers[slot] = 0, FREE
+    qualities = np.array([quality(slot) for slot in range(len(vectors))], np.float32)
+    cuts = range(0, len(vectors), BLOCK_ROWS)
+    names = {number: (f"id{number - 1}", f"name {number - 1}") for number in set(numbers.tolist()) - {FREE}}
+    return Replica(
+        Snapshot(
+            "door", "m", vectors.shape[1], "e", sequence=1, settings=GallerySettings(scoring=scoring), names=names,
+            blocks=[vectors[at : at + BLOCK_ROWS] for at in cuts],
+            owners=[numbers[at : at + BLOCK_ROWS] for at in cuts],
+            qualities=[qualities[at : at + BLOCK_ROWS] for at in cuts],
+        )
+    ).view  # fmt: skip
+
+
+def quality(slot: int) -> float:
+    """0 for every fifth template."""
+    return (slot * 7 % 5) / 4
+
+
+def enrolled(sequence: int, number: int, slots: tuple[int, ...], vectors: Vectors) -> Change:
+    """Subject `number` has these templates now."""
+    return Change(
+        sequence, Op.ENROL, number=number, subject_id=f"id{number - 1}", subject=f"name {number - 1}", slots=slots,
+        vectors=vectors, qualities=np.array([quality(slot) for slot in slots], np.float32),
+    )  # fmt: skip
 
 
 def naive(vectors: Vectors, owners: list[int], probe: Vectors, k: int, free: set[int] = frozenset()) -> list[Hit]:  # type: ignore[assignment]
@@ -136,8 +162,8 @@ def test_an_empty_gallery_and_an_empty_batch_give_no_hits() -> None:
     assert search(empty, units(3, 8)) == [[], [], []]
     assert search(gallery(units(4, 8), [0, 1, 2, 3]), np.empty((0, 8), np.float32)) == []
     emptied = Replica(Snapshot("door", "m", 8, "e"))
-    emptied.apply([Change(1, Op.ENROL, subject_id="a", subject="a", slot=0, vector=units(1, 8)[0])])
-    assert search(emptied.apply([Change(2, Op.FORGET, subject_id="a")]), units(1, 8)) == [[]]
+    emptied.apply([enrolled(1, 1, (0,), units(1, 8))])
+    assert search(emptied.apply([Change(2, Op.FORGET, number=1, slots=(0,))]), units(1, 8)) == [[]]
 
 
 def test_probes_of_another_dimension_and_a_k_of_zero_are_refused() -> None:

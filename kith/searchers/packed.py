@@ -1,0 +1,236 @@
+"""The int8 forms of one gallery, kept up to date from view to view: `PackedGallery`.
+
+What a view has that is not packed (yet) is searched in float32: rows added since, and blocks rewritten since. So no
+search waits for packing. A block that lost a template leaves its packed form before the first search of a view without
+that template; forms that searches of older views still hold end with those searches.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kith.journal import BLOCK_ROWS, FREE, Owners, Vectors
+from kith.similarity.passes import PlainPass
+from kith.similarity.rows import Rows
+
+#: Bytes of float32 a stretch stands for. Its int8 form and the scores of a batch stay in the cache between the
+#: product and the look at its result, and a change copies one stretch.
+_STRETCH_BYTES = 16 << 20
+
+#: Unpacked rows of a block that are packed at once; fewer wait until their block has been left alone for a while.
+_MANY_ROWS = 256
+
+#: Blocks of one float32 pass over what is not packed.
+_PLAIN_BLOCKS = 8
+
+
+class Form(Protocol):
+    """What a stretch of blocks is packed into; immutable."""
+
+    def replaced(self, changes: dict[int, Vectors], blocks: int) -> Any:
+        """A copy of `blocks` blocks with those of `changes` anew."""
+        ...
+
+
+FormT = TypeVar("FormT", bound=Form)
+
+
+@dataclass(slots=True)
+class _Packed:
+    """One packed block. array: the array whose rows it holds, `filled` of them, which belonged to `owners`."""
+
+    array: weakref.ref[Vectors] | None = None
+    filled: int = 0
+    owners: Owners = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def holds(self, block: Vectors) -> bool:
+        """Whether the packed rows are the first of `block`: an array's rows are written once, before they are shown."""
+        return self.array is not None and self.array() is _whole(block) and self.filled <= len(block)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece(Generic[FormT]):
+    """One stretch as a view needs it: its blocks, and per block (from 0) rows that must not be found."""
+
+    form: FormT
+    blocks: range
+    drops: list[tuple[int, NDArray[np.intp] | slice]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrangement(Generic[FormT]):
+    """How one view is searched: pieces, and blocks (from a row on) that are searched in float32."""
+
+    pieces: tuple[Piece[FormT], ...]
+    rest: tuple[tuple[range, int], ...]
+
+    def plain(self, rows: Rows) -> list[PlainPass]:
+        """The float32 passes over the rest."""
+        return [PlainPass(rows, blocks, start) for blocks, start in self.rest]
+
+
+class PackedGallery(Generic[FormT]):
+    """Packed forms of the blocks of one gallery. Safe to use from many threads."""
+
+    def __init__(self, dimension: int, empty: Callable[[int, int], FormT]) -> None:
+        self._dimension = dimension
+        self._empty = empty
+        self._span = max(1, _STRETCH_BYTES // (BLOCK_ROWS * dimension * 4))
+        self._forms: list[FormT] = []
+        self._blocks: list[_Packed] = []
+        self._lock = threading.Lock()
+        #: The newest arrangement and what it was made for.
+        self._arrangement: Arrangement[FormT] | None = None
+        self._made_for: list[weakref.ref[Any]] = []
+        self._sequence = -1
+        #: (block, array, rows) that were stale when last asked for: whoever is still here has been left alone.
+        self._waiting: set[tuple[int, int, int]] = set()
+
+    def arrange(self, rows: Rows, sequence: int) -> Arrangement[FormT]:
+        """How to search `rows`, of a view at `sequence`."""
+        with self._lock:
+            if self._arrangement is not None and self._is_for(rows):
+                return self._arrangement
+            newest = sequence >= self._sequence
+            if newest:
+                self._erase_lost(rows)
+            arrangement = self._arranged(rows)
+            if newest:
+                self._sequence, self._arrangement = sequence, arrangement
+                self._made_for = [weakref.ref(each) for each in (*rows.blocks, *rows.owners)]
+            return arrangement
+
+    def alive(self) -> bool:
+        """Whether anybody still holds what was last searched."""
+        with self._lock:
+            return not self._made_for or any(ref() is not None for ref in self._made_for)
+
+    def nbytes(self, of: Callable[[FormT], int]) -> int:
+        """Bytes of all forms."""
+        with self._lock:
+            return sum(map(of, self._forms))
+
+    def pack(self, *, everything: bool) -> bool:
+        """Pack what the newest view has unpacked, a stretch at a time; whether something is left to wait.
+
+        everything: also the few rows of blocks that are still changing.
+        """
+        with self._lock:
+            if not self._made_for:
+                return False
+            half = len(self._made_for) // 2
+            found = [ref() for ref in self._made_for]
+            blocks, owners = found[:half], found[half:]
+            if any(each is None for each in found):
+                return False
+        stale, waiting = self._stale(blocks, owners)
+        due = [at for at, key in stale.items() if everything or key in self._waiting or self._urgent(at, blocks[at])]
+        self._waiting = waiting
+        for stretch in sorted({at // self._span for at in due}):
+            mine = [at for at in due if at // self._span == stretch]
+            self._pack_stretch(stretch, {at: (blocks[at], owners[at]) for at in mine}, half)
+        return len(due) < len(stale)
+
+    def _is_for(self, rows: Rows) -> bool:
+        made_for = self._made_for
+        if len(made_for) != 2 * len(rows.blocks):
+            return False
+        return all(ref() is each for ref, each in zip(made_for, (*rows.blocks, *rows.owners), strict=True))
+
+    def _erase_lost(self, rows: Rows) -> None:
+        """Take out blocks with a template that is no longer its owner's: it may have been forgotten."""
+        lost: dict[int, list[int]] = {}
+        for at, packed in enumerate(self._blocks):
+            if not packed.filled:
+                continue
+            gone = at >= len(rows.blocks)
+            if not gone and not packed.holds(rows.blocks[at]):
+                was = packed.owners
+                now = rows.owners[at][: len(was)]
+                gone = len(now) < len(was) or bool(((was != FREE) & (was != now)).any())
+            if gone:
+                lost.setdefault(at // self._span, []).append(at)
+        for stretch, blocks in lost.items():
+            form = self._forms[stretch]
+            nothing = np.empty((0, self._dimension), np.float32)
+            size = min(self._span, len(self._blocks) - stretch * self._span)
+            self._forms[stretch] = form.replaced({at % self._span: nothing for at in blocks}, size)
+            for at in blocks:
+                self._blocks[at] = _Packed()
+
+    def _arranged(self, rows: Rows) -> Arrangement[FormT]:
+        pieces: list[Piece[FormT]] = []
+        rest: list[tuple[range, int]] = []
+        for number, form in enumerate(self._forms):
+            first = number * self._span
+            blocks = range(first, min(first + self._span, len(self._blocks)))
+            drops: list[tuple[int, NDArray[np.intp] | slice]] = []
+            used = False
+            for at in blocks:
+                packed = self._blocks[at]
+                if at >= len(rows.blocks) or not packed.filled or not packed.holds(rows.blocks[at]):
+                    drops.append((at - first, slice(None)))
+                    if at < len(rows.blocks):
+                        rest.append((range(at, at + 1), 0))
+                    continue
+                used = True
+                free = rows.free(at)
+                if free.size:
+                    drops.append((at - first, free))
+                if packed.filled < BLOCK_ROWS:
+                    drops.append((at - first, slice(packed.filled, None)))
+                if packed.filled < len(rows.blocks[at]):
+                    rest.append((range(at, at + 1), packed.filled))
+            if used:
+                pieces.append(Piece(form, blocks, drops))
+        for start in range(len(self._blocks), len(rows.blocks), _PLAIN_BLOCKS):
+            rest.append((range(start, min(start + _PLAIN_BLOCKS, len(rows.blocks))), 0))
+        return Arrangement(tuple(pieces), tuple(rest))
+
+    def _stale(
+        self, blocks: list[Vectors], owners: list[Owners]
+    ) -> tuple[dict[int, tuple[int, int, int]], set[tuple[int, int, int]]]:
+        with self._lock:
+            known = list(self._blocks)
+        stale: dict[int, tuple[int, int, int]] = {}
+        for at, block in enumerate(blocks):
+            packed = known[at] if at < len(known) else _Packed()
+            if len(block) and not (packed.holds(block) and packed.filled == len(block)):
+                stale[at] = (at, id(_whole(block)), len(owners[at]))
+        return stale, set(stale.values())
+
+    def _urgent(self, at: int, block: Vectors) -> bool:
+        with self._lock:
+            packed = self._blocks[at] if at < len(self._blocks) else _Packed()
+        return packed.array is None or (packed.holds(block) and len(block) - packed.filled >= _MANY_ROWS)
+
+    def _pack_stretch(self, stretch: int, changed: dict[int, tuple[Vectors, Owners]], total: int) -> None:
+        first = stretch * self._span
+        with self._lock:
+            form = self._forms[stretch] if stretch < len(self._forms) else self._empty(0, self._dimension)
+        size = max(min(self._span, len(self._blocks) - first), max(changed) - first + 1)
+        size = max(size, min(self._span, total - first))
+        # Outside the lock: searches go on with the form there is.
+        fresh = form.replaced({at - first: block for at, (block, _) in changed.items()}, size)
+        with self._lock:
+            if stretch > len(self._forms) or (stretch < len(self._forms) and self._forms[stretch] is not form):
+                # Something was erased meanwhile, and must not come back with this copy.
+                return
+            if stretch == len(self._forms):
+                self._forms.append(fresh)
+            self._forms[stretch] = fresh
+            while len(self._blocks) < first + size:
+                self._blocks.append(_Packed())
+            for at, (block, owners) in changed.items():
+                self._blocks[at] = _Packed(weakref.ref(_whole(block)), len(block), owners.copy())
+            self._arrangement = None
+
+
+def _whole(block: Vectors) -> Vectors:
+    """The array that `block` is a window of."""
+    return block if block.base is None else block.base
