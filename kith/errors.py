@@ -10,6 +10,7 @@
     │   ├── KeysUnavailable        the keys of the galleries cannot be read just now: their service or disk is away
     │   ├── GalleryBehind          this worker's replica has not reached the sequence a job demands
     │   ├── Overloaded             more open jobs than the limit allows
+    │   ├── ModelAway              this worker does not hold the gallery's model, or the gallery has just changed it
     │   ├── NoAnswerYet            a wait for decisions ran out of time; the job is still open
     │   ├── DownloadFailed         a server of models cannot be reached, or broke off again and again
     │   └── ModelThreadDead        the thread that runs the network has died
@@ -31,6 +32,7 @@
         ├── NameTaken              another subject of the gallery has that name, or external id
         ├── SameSubject            a move or merge of somebody with himself
         ├── CannotUndo             the change is out of reach, or what it left behind has been changed since
+        ├── CannotMigrate          a gallery that cannot move to the model, or not yet
         ├── UnknownKey             no key that opens it: destroyed, or kept elsewhere
         ├── SealBroken             sealed templates that were altered, or belong elsewhere
         ├── AlteredReceipt         a receipt of forgetting that is not as it was signed
@@ -95,6 +97,10 @@ class GalleryBehind(Retryable):
 
 class Overloaded(Retryable):
     """Too many jobs are open; send again when some are decided."""
+
+
+class ModelAway(Retryable):
+    """This worker does not hold the gallery's model; another one may, or this one when it has both."""
 
 
 class NoAnswerYet(Retryable):
@@ -231,6 +237,10 @@ class SameSubject(Rejected):
 
 class CannotUndo(Rejected):
     """The change cannot be undone."""
+
+
+class CannotMigrate(Rejected):
+    """The gallery cannot move to the model, or not yet."""
 
 
 class UnknownKey(Rejected):

@@ -28,7 +28,8 @@ _Array = TypeVar("_Array", bound=NDArray[Any])
 
 
 class Op(StrEnum):
-    """What a change did. RELOAD is never stored: it says that the log no longer reaches back to where it was asked."""
+    """What a change did. RELOAD is never stored: it says that the log no longer reaches back to where it was asked, or
+    that the vectors are of another model since (MODEL, which followers never see itself)."""
 
     ENROL = "enrol"
     REMOVE = "remove"
@@ -36,6 +37,7 @@ class Op(StrEnum):
     RENAME = "rename"
     DESCRIBE = "describe"
     SETTINGS = "settings"
+    MODEL = "model"
     FORGET = "forget"
     RELOAD = "reload"
 
@@ -98,7 +100,7 @@ class Snapshot:
                 assert change.vectors is not None
                 assert change.qualities is not None
                 for slot, vector, quality in zip(change.slots, change.vectors, change.qualities, strict=True):
-                    self._write(slot, vector, change.number, float(quality))
+                    self.put(slot, vector, change.number, float(quality))
                 self._clear(change.lost)
             elif change.op is Op.REMOVE:
                 self._clear(change.slots)
@@ -133,7 +135,8 @@ class Snapshot:
         vector: Vectors = self.blocks[block][row]
         return vector
 
-    def _write(self, slot: int, vector: Vectors, owner: int, quality: float) -> None:
+    def put(self, slot: int, vector: Vectors, owner: int, quality: float) -> None:
+        """Write one template, of subject number `owner`."""
         block, row = divmod(slot, BLOCK_ROWS)
         while len(self.blocks) <= block:
             self.blocks.append(np.empty((0, self.dimension), np.float32))
@@ -151,7 +154,7 @@ class Snapshot:
     def _clear(self, slots: Iterable[int]) -> None:
         nothing = np.zeros(self.dimension, np.float32)
         for slot in slots:
-            self._write(slot, nothing, FREE, 0.0)
+            self.put(slot, nothing, FREE, 0.0)
 
 
 def slots_of(owners: Sequence[Owners], number: int) -> list[int]:

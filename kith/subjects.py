@@ -82,8 +82,8 @@ class HistoryEntry:
 
     templates: ids that were added, removed or moved. source: number of the subject they were moved from. created,
     gone: whether the subject began with this change, and the number of the one that ended with it. before: for RENAME
-    the former name, for SETTINGS the former settings, for DESCRIBE (external_id, metadata), for what ended a subject
-    its (id, name).
+    the former name, for SETTINGS the former settings, for MODEL the former model_id, for DESCRIBE (external_id,
+    metadata), for what ended a subject its (id, name).
     """
 
     sequence: int
@@ -97,5 +97,5 @@ class HistoryEntry:
     created: bool = False
     gone: int = 0
     before: str | GallerySettings | tuple[str, Mapping[str, str]] | tuple[str, str] | None = None
-    after: GallerySettings | tuple[str, Mapping[str, str]] | None = None
+    after: GallerySettings | tuple[str, Mapping[str, str]] | str | None = None
     erased: bool = False

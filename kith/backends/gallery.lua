@@ -57,6 +57,11 @@ local function width()
   return tonumber(redis.call('HGET', g .. ':meta', 'width'))
 end
 
+-- The set of vectors that is of the gallery's model.
+local function own()
+  return ':' .. (redis.call('HGET', g .. ':meta', 'vectors') or 'b') .. ':'
+end
+
 local function missing()
   return {redis.call('EXISTS', g .. ':meta') == 0 and 'unknown_gallery' or 'unknown_subject'}
 end
@@ -211,7 +216,7 @@ end
 
 -- Writes templates {n, slot, id, vector, image, quality, enrolled_ms, sequence}, those with neighbouring slots in one go.
 local function put_templates(templates)
-  local fields = {}
+  local fields, set = {}, own()
   local first, vectors, owners = nil, {}, {}
   for position, each in ipairs(templates) do
     local n, slot, id, vector, image, quality, enrolled_ms, sequence = unpack(each)
@@ -222,7 +227,7 @@ local function put_templates(templates)
     table.insert(fields, cjson.encode({n, slot, image, quality, enrolled_ms, sequence}))
     local following = templates[position + 1]
     if not following or following[2] ~= slot + 1 or following[2] % BLOCK_ROWS == 0 then
-      write_rows(':b:', first, #vector, table.concat(vectors))
+      write_rows(set, first, #vector, table.concat(vectors))
       write_rows(':o:', first, OWNER_BYTES, table.concat(owners))
       first, vectors, owners = nil, {}, {}
     end
@@ -238,8 +243,28 @@ local function template(id)
   return text and cjson.decode(text)
 end
 
+-- For which enrolment the other set has a vector in this slot, 0 for none.
+local function other_since(slot)
+  local row = read_row(':w:', slot, 8)
+  return #row == 8 and struct.unpack('<d', row) or 0
+end
+
+local function clear_other(id, slot)
+  local other = redis.call('HMGET', g .. ':migration', 'set', 'width')
+  if not other[1] then
+    return
+  end
+  if other_since(slot) > 0 then
+    write_rows(':' .. other[1] .. ':', slot, tonumber(other[2]), nothing(tonumber(other[2])))
+    write_rows(':w:', slot, 8, nothing(8))
+    redis.call('HINCRBY', g .. ':migration', 'have', -1)
+  end
+  redis.call('HDEL', g .. ':unable', id)
+end
+
 local function free_template(id, known, bytes)
-  write_rows(':b:', known[2], bytes, nothing(bytes))
+  clear_other(id, known[2])
+  write_rows(own(), known[2], bytes, nothing(bytes))
   write_rows(':o:', known[2], OWNER_BYTES, nothing(OWNER_BYTES))
   redis.call('HDEL', g .. ':templates', id)
   redis.call('RPUSH', g .. ':free', known[2])

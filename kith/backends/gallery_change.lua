@@ -6,7 +6,7 @@ local function remove(n, record, ids, now_ms, gone)
   local slots, vectors, details = {}, {}, {}
   for position, id in ipairs(ids) do
     local known = template(id)
-    slots[position], vectors[position] = known[2], read_row(':b:', known[2], bytes)
+    slots[position], vectors[position] = known[2], read_row(own(), known[2], bytes)
     details[position] = {id, known[3], known[4], known[5]}
     free_template(id, known, bytes)
     record.foreign[id] = nil

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 
 from kith.backends.gallery_memory_log import changes_after, state_of, told_of
@@ -194,6 +195,13 @@ class MemoryGalleryStore:
 
     def incarnation(self) -> str:
         return "one process"
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[MemoryGallery]:
+        """A gallery, for what else is kept with it; nobody else sees or changes it meanwhile. Raises UnknownGallery."""
+        with self._changed:
+            yield self._gallery(name)
+            self._changed.notify_all()
 
     def _gallery(self, name: str) -> MemoryGallery:
         try:

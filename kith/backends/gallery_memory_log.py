@@ -9,7 +9,7 @@ from kith.subjects import HistoryEntry
 
 def changes_after(gallery: MemoryGallery, sequence: int, limit: int) -> list[Change]:
     """See GalleryStore.changes."""
-    if sequence < gallery.trimmed:
+    if sequence < max(gallery.trimmed, gallery.model_since):
         return [Change(sequence, Op.RELOAD)]
     start = sequence - gallery.trimmed
     return [_change(gallery, entry) for entry in gallery.log[start : start + limit]]

@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from kith.backends.other_model_memory import OtherModel
 from kith.errors import NameTaken, SameSubject, UnknownSubject, UnknownTemplate
 from kith.gallery import Enrolment
 from kith.gallery_settings import GallerySettings
@@ -66,6 +67,9 @@ class MemoryGallery:
         self.external: dict[str, int] = {}
         self.templates: dict[str, Template] = {}
         self.by_slot: dict[int, str] = {}
+        self.other: OtherModel | None = None
+        #: Number of the last change of model: what was told before it is of the former one.
+        self.model_since = 0
         self._free: list[int] = []
         self._next_slot = self._next_number = 0
 
@@ -281,5 +285,9 @@ class MemoryGallery:
         slots = [self.templates.pop(each).info.slot for each in ids]
         for slot in slots:
             del self.by_slot[slot]
+        if self.other is not None:
+            for each in ids:
+                self.other.vectors.pop(each, None)
+                self.other.unable.pop(each, None)
         self._free += slots
         return slots

@@ -14,6 +14,10 @@ def undo(gallery: MemoryGallery, sequence: int) -> int:
         raise CannotUndo(
             f"the journal of gallery {gallery.name} holds no change {sequence}: it was trimmed, or is yet to come"
         )
+    if entry.op is Op.MODEL:
+        raise CannotUndo(f"change {sequence} of gallery {gallery.name} is of its model: kith migrate --rollback")
+    if entry.op in (Op.REMOVE, Op.SETTINGS) and sequence < gallery.model_since:
+        raise CannotUndo(f"what change {sequence} of gallery {gallery.name} took away is of its former model")
     if entry.told is None or entry.told.get("stripped"):
         raise CannotUndo(
             f"change {sequence} of gallery {gallery.name} is about somebody forgotten; that cannot be undone"

@@ -28,14 +28,18 @@ end
 -- For each change after `after`: number, fields, payload (of changes that give a name or settings; '' when it is erased),
 -- and for each slot of an enrolment or a move its owner row and vector, '' when the template is no more.
 -- A template is the one of the change if it was put there by the change (enrol), or before it (move): a slot used again
--- since has a later number.
+-- since has a later number. What was before the last change of model is not told: rows are of the model of now.
 function operations.changes(after, limit)
-  local meta = redis.call('HMGET', g .. ':meta', 'trimmed', 'width', 'dimension')
+  local meta = redis.call('HMGET', g .. ':meta', 'trimmed', 'width', 'dimension', 'model_since')
   if not meta[1] then
     return {'unknown_gallery'}
   end
   local bytes, templates = tonumber(meta[2]), 0
-  local answer = {'ok', meta[1], meta[3]}
+  local reaches, set = math.max(tonumber(meta[1]), tonumber(meta[4] or 0)), own()
+  local answer = {'ok', tostring(reaches), meta[3]}
+  if reaches > tonumber(after) then
+    return answer
+  end
   for _, entry in ipairs(redis.call('XRANGE', g .. ':log', '(' .. after .. '-0', '+', 'COUNT', limit)) do
     local number, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
     local op, rows = fields[2], {}
@@ -48,7 +52,7 @@ function operations.changes(after, limit)
         local _, _, since = struct.unpack(OWNER, owner)
         local there = op == 'enrol' and since == number or op == 'move' and since > 0 and since <= number
         table.insert(rows, there and owner or '')
-        table.insert(rows, there and read_row(':b:', slot, bytes) or '')
+        table.insert(rows, there and read_row(set, slot, bytes) or '')
         templates = templates + 1
       end
     end

@@ -26,8 +26,11 @@ _REPLAY = 1000
 #: A blocking read must come back before the client's socket gives up on it.
 _SOCKET_MARGIN_MS = 500
 
+#: The set of vectors of a gallery that never changed its model.
+OWN_SET = b"b"
+
 #: A row of the packed owners, see gallery.lua.
-_OWNER = np.dtype([("number", "<u4"), ("quality", "<f4"), ("sequence", "<f8")])
+OWNER = np.dtype([("number", "<u4"), ("quality", "<f4"), ("sequence", "<f8")])
 
 
 def read_changes(
@@ -49,7 +52,7 @@ def read_changes(
         if reply[0] == b"unknown_gallery":
             continue
         trimmed, dimension, *entries = checked(name, reply)
-        # The log has no holes, so a number that is missing was trimmed away.
+        # The log has no holes, so a number that is missing was trimmed away; or is of another model's vectors.
         if int(trimmed) > after[name]:
             changes[name] = [Change(after[name], Op.RELOAD)]
         elif entries:
@@ -73,7 +76,7 @@ def _change(dimension: int, number: bytes, flat: Sequence[bytes], payload: bytes
         return Change(sequence, op, at_ms, settings=from_json(GallerySettings, told["settings"]))
     if op not in (Op.ENROL, Op.MOVE):
         return Change(sequence, op, at_ms, about, told["id"], told["name"])
-    owners = np.frombuffer(b"".join(rows[::2]), _OWNER)
+    owners = np.frombuffer(b"".join(rows[::2]), OWNER)
     there = [bool(row) for row in rows[::2]]
     vectors = np.frombuffer(b"".join(rows[1::2]), "<f4").astype(np.float32, copy=False)
     return Change(
@@ -111,6 +114,8 @@ def _entry(sequence: int, fields: Mapping[str, str], payload: bytes) -> HistoryE
     after: Any = None
     if op is Op.SETTINGS:
         before, after = from_json(GallerySettings, before), from_json(GallerySettings, told["settings"])
+    elif op is Op.MODEL:
+        after = told["after"]
     elif op is Op.DESCRIBE:
         before, after = tuple(before), (told["external_id"], told["metadata"])
     elif op in (Op.MOVE, Op.REMOVE) and before:
@@ -166,11 +171,13 @@ def _position(script: GalleryScript, name: str) -> tuple[int, str]:
 
 
 def _read_parts(script: GalleryScript, name: str) -> Snapshot:
-    fields = ("model_id", "dimension", "epoch", "sequence", "next_slot", "next_subject", "settings")
+    fields = ("model_id", "dimension", "epoch", "sequence", "next_slot", "next_subject", "settings", "vectors")
     meta: Any = script.client.hmget(script.key(name, "meta"), *fields)
     if meta[0] is None:
         raise UnknownGallery(f"there is no gallery {name}")
-    model_id, dimension, epoch, sequence, slots, subjects, settings = (value.decode() for value in meta)
+    model_id, dimension, epoch, sequence, slots, subjects, settings, own = (
+        (value or OWN_SET).decode() for value in meta
+    )
     snapshot = Snapshot(
         *(name, model_id, int(dimension), epoch, int(sequence)), settings=from_json(GallerySettings, settings)
     )
@@ -181,7 +188,8 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
         some = blocks[start : start + _BLOCKS_AT_ONCE]
         with script.client.pipeline(transaction=False) as pipe:
             for block in some:
-                pipe.get(script.key(name, f"b:{block}"))
+                # Of the model read above, also should the gallery change its model now: it then writes another set.
+                pipe.get(script.key(name, f"{own}:{block}"))
                 pipe.get(script.key(name, f"o:{block}"))
             replies = pipe.execute()
         for packed, owned in zip(replies[::2], replies[1::2], strict=True):
@@ -199,7 +207,7 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
 
 def _add_block(snapshot: Snapshot, packed: bytes, owned: bytes) -> None:
     vectors = np.frombuffer(packed, "<f4").astype(np.float32, copy=False).reshape(-1, snapshot.dimension)
-    owners = np.frombuffer(owned, _OWNER)
+    owners = np.frombuffer(owned, OWNER)
     # The two are read one after the other, and grow together: what one has more of, the log tells of.
     rows = min(len(vectors), len(owners))
     snapshot.blocks.append(vectors[:rows])

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import redis
 
 from kith.errors import (
+    CannotMigrate,
     CannotUndo,
     ModelMismatch,
     NameTaken,
@@ -18,8 +19,9 @@ from kith.errors import (
     UnknownSubject,
     UnknownTemplate,
 )
+from kith.migration import lacking
 
-_PARTS = ("gallery.lua", "gallery_change.lua", "gallery_undo.lua", "gallery_read.lua")
+_PARTS = ("gallery.lua", "gallery_change.lua", "gallery_undo.lua", "gallery_read.lua", "gallery_migrate.lua")
 #: As many arguments as any operation names; those of lists are read from ARGV.
 _DISPATCH = "return operations[ARGV[1]](ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])\n"
 
@@ -90,13 +92,40 @@ def _refuse(name: str, code: str, detail: str, subject: str, new: str) -> NoRetu
         case "same_subject":
             raise SameSubject(f"{subject!r} and {new!r} are the same subject of gallery {name}")
         case "model_mismatch":
-            raise ModelMismatch(f"gallery {name} is of another model now: it was wiped and made anew meanwhile")
+            raise ModelMismatch(f"gallery {name} is of another model now: it has moved to it, or was made anew")
+    _refuse_to_undo(name, code, new)
+    _refuse_to_migrate(name, code, detail)
+    raise StateUnavailable(f"the gallery script answered {code!r}, which this version does not know")
+
+
+def _refuse_to_undo(name: str, code: str, new: str) -> None:
+    match code:
         case "no_such_change":
             raise CannotUndo(f"the journal of gallery {name} holds no change {new}: it was trimmed, or is yet to come")
         case "changed_since":
             raise CannotUndo(
                 f"what change {new} of gallery {name} left behind has been changed since; undo the later changes first"
             )
+        case "change_of_model":
+            raise CannotUndo(f"change {new} of gallery {name} is of its model: kith migrate {name} --rollback")
+        case "other_model":
+            raise CannotUndo(f"what change {new} of gallery {name} took away is of its former model")
         case "forgotten_since":
             raise CannotUndo(f"change {new} of gallery {name} is about somebody forgotten; that cannot be undone")
-    raise StateUnavailable(f"the gallery script answered {code!r}, which this version does not know")
+
+
+def _refuse_to_migrate(name: str, code: str, detail: str) -> None:
+    match code:
+        case "same_model":
+            raise CannotMigrate(f"gallery {name} is of model {detail} already")
+        case "other_migration":
+            raise CannotMigrate(
+                f"gallery {name} holds vectors of model {detail} beside its own; end that first "
+                f"(kith migrate {name} --abandon)"
+            )
+        case "no_migration":
+            raise CannotMigrate(f"gallery {name} holds no vectors of another model {detail}".rstrip())
+        case "lacking":
+            raise CannotMigrate(lacking(name, *map(int, detail.split())))
+        case "settings_changed":
+            raise CannotMigrate(f"the settings of gallery {name} were changed meanwhile; look again, then switch")

@@ -122,6 +122,14 @@ function operations.undo(sequence, now_ms)
   for position = 1, #entry[2], 2 do
     fields[entry[2][position]] = entry[2][position + 1]
   end
+  if fields.op == 'model' then
+    return {'change_of_model'}
+  end
+  -- What is kept of them, vectors and a cutoff, is of the former model.
+  local since = tonumber(redis.call('HGET', g .. ':meta', 'model_since') or 0)
+  if tonumber(sequence) < since and (fields.op == 'remove' or fields.op == 'settings') then
+    return {'other_model'}
+  end
   local payload, vectors = payload_of(sequence)
   if not payload or payload.stripped then
     return {'forgotten_since'}
