@@ -36,30 +36,29 @@ def _of(dimension: int, blocks: int, rounds: int) -> list[Figure]:
     key, epoch = Key(os.urandom(32)), os.urandom(16).hex()
     sealer = Sealer(KeyRing("bench", (key,)), epoch, dimension)
     vectors = np.random.default_rng(0).standard_normal((_ROWS, dimension)).astype(np.float32)
-    ids = [os.urandom(12).hex() for _ in range(_ROWS)]
-    sealed = [sealer.seal_many(vectors, ids) for _ in range(blocks)]
+    sealed = [sealer.seal_many(vectors) for _ in range(blocks)]
     matrix = np.zeros((blocks, _ROWS, dimension), np.float32)
-    cipher, context = AESGCM(key.secret), b"kith template 1\0" + epoch.encode() + b"\0"
+    cipher, context = AESGCM(key.secret), b"kith template 1\0" + epoch.encode()
 
     def opening() -> None:
         for rows, out in zip(sealed, matrix, strict=True):
-            sealer.open_many(rows, ids, out).whole("the benchmark")
+            sealer.open_many(rows, out=out).whole("the benchmark")
 
     def sealing() -> None:
         for _ in sealed:
-            sealer.seal_many(vectors, ids)
+            sealer.seal_many(vectors)
 
     def cipher_alone() -> None:
-        row, bound = sealed[0][: sealer.width], context + ids[0].encode()
+        row = sealed[0][: sealer.width]
         nonce, body = row[KEY_ID_BYTES:_BODY], row[_BODY:]
         for _ in range(blocks * _ROWS):
-            cipher.decrypt(nonce, body, bound)
+            cipher.decrypt(nonce, body, context)
 
     def plain_loop() -> None:
         for rows, out in zip(sealed, matrix, strict=True):
-            for row, template_id in enumerate(ids):
+            for row in range(_ROWS):
                 one = rows[row * sealer.width : (row + 1) * sealer.width]
-                plain = cipher.decrypt(one[KEY_ID_BYTES:_BODY], one[_BODY:], context + template_id.encode())
+                plain = cipher.decrypt(one[KEY_ID_BYTES:_BODY], one[_BODY:], context)
                 out[row] = np.frombuffer(plain, "<f4")
 
     contenders = {"open": opening, "seal": sealing, "cipher": cipher_alone, "loop": plain_loop}

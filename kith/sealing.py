@@ -2,9 +2,10 @@
 
     key id (4 bytes) · nonce (12) · ciphertext (4·d: the vector, float32 little endian) · tag (16)
 
-A row opens only in the gallery (by its epoch) and under the template id it was sealed for: both are authenticated with
-it, so nobody who can write to Redis can swap two people's vectors, or bring in one of another gallery. The row does not
-depend on the slot, the subject or the sequence: templates move between subjects and blocks without being sealed anew.
+A row opens only in the gallery it was sealed for, by its epoch, which is authenticated with it: nobody brings in a
+vector of another gallery. It depends on nothing else, so templates move between subjects and blocks without being
+sealed anew. It is not bound to its subject: who can write to Redis can write there whose it is, too. Sealing keeps
+vectors from those who read; those who write are kept out by Redis.
 
 Standard: NIST SP 800-38D. The nonces are random, 96 bits. Two equal ones under one key would give away the exclusive-or
 of two vectors and the means to forge; among q seals the birthday bound puts their chance below q² / 2⁹⁷. At
@@ -15,8 +16,9 @@ restored backups would share it, and a counter that went back once is worse than
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -50,7 +52,7 @@ _BIG_ENDIAN = sys.byteorder == "big"
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Row `row` stays shut. `unknown_key`: the ring has no key of that id. `altered`: the row is not what was sealed
-    for this gallery and template id."""
+    for this gallery."""
 
     row: int
     reason: Literal["unknown_key", "altered"]
@@ -86,8 +88,7 @@ class Sealer:
         self.dimension = dimension
         #: Bytes of a row.
         self.width = row_width(dimension)
-        # NUL ends it: no choice of epoch and id can shift the border between them.
-        self._context = _DOMAIN + epoch.encode() + b"\0"
+        self._context = _DOMAIN + epoch.encode()
         self._renew = renew
         self._use(ring)
 
@@ -103,23 +104,22 @@ class Sealer:
         """The id of the key that seals: rows that begin with another one await their resealing."""
         return self._held[0].newest.key_id
 
-    def seal_many(self, vectors: npt.NDArray[np.floating], ids: Sequence[str]) -> bytes:
-        """The rows of `vectors` (n, d), one behind the other: n · `width` bytes. ids: their template ids, n.
+    def seal_many(self, vectors: npt.NDArray[np.floating]) -> bytes:
+        """The rows of `vectors` (n, d), one behind the other: n · `width` bytes.
 
-        Raises InvalidTemplate for another dimension or number.
+        Raises InvalidTemplate for another dimension.
         """
-        if vectors.shape != (len(ids), self.dimension):
-            raise InvalidTemplate(
-                f"{vectors.shape} is not the shape of {len(ids)} templates of {self.dimension} numbers to be sealed"
-            )
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise InvalidTemplate(f"{vectors.shape} is not the shape of templates of {self.dimension} numbers")
+        count = len(vectors)
         plain = memoryview(np.asarray(vectors, "<f4").tobytes())
         ring, ciphers = self._held
         key_id = ring.newest.key_id
         encrypt_into = ciphers[key_id].encrypt_into
-        nonces = os.urandom(NONCE_BYTES * len(ids))
-        rows = bytearray(self.width * len(ids))
+        nonces = os.urandom(NONCE_BYTES * count)
+        rows = bytearray(self.width * count)
         view, size, context = memoryview(rows), 4 * self.dimension, self._context
-        for index, template_id in enumerate(ids):
+        for index in range(count):
             start = index * self.width
             body = start + KEY_ID_BYTES + NONCE_BYTES
             nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
@@ -127,36 +127,40 @@ class Sealer:
             encrypt_into(
                 nonce,
                 plain[size * index : size * (index + 1)],
-                context + template_id.encode(),
+                context,
                 view[body : start + self.width],
             )
         return bytes(rows)
 
     def open_many(
-        self, rows: bytes | bytearray | memoryview, ids: Sequence[str | None], out: Vectors | None = None
+        self,
+        rows: bytes | bytearray | memoryview,
+        taken: Sequence[bool] | None = None,
+        out: Vectors | None = None,
     ) -> Opened:
-        """The vectors of `rows` (n · `width` bytes), each sealed under the id at its place. None: a free slot, which is
-        not looked at.
+        """The vectors of `rows` (n · `width` bytes). taken: n, False for a free slot, which is not looked at; None
+        opens all.
 
         out: float32 (n, d), contiguous, to write to: a cold start opens block after block into its place in the
         gallery's matrix. A row that does not open spoils no other: its vector is zero, and it is named in the faults.
         Raises SealBroken when `rows` is not n rows long, InvalidTemplate when `out` does not fit.
         """
-        if len(rows) != self.width * len(ids):
+        count = len(rows) // self.width if taken is None else len(taken)
+        if len(rows) != self.width * count:
             raise SealBroken(
-                f"{len(rows):,} bytes are not {len(ids):,} sealed templates of {self.width:,} bytes; "
+                f"{len(rows):,} bytes are not {count:,} sealed templates of {self.width:,} bytes; "
                 "the gallery is not sealed, or of another dimension"
             )
         if out is None:
-            out = np.empty((len(ids), self.dimension), np.float32)
-        elif out.shape != (len(ids), self.dimension) or out.dtype != np.float32 or not out.flags.c_contiguous:
-            raise InvalidTemplate(f"opened templates need a contiguous float32 {(len(ids), self.dimension)}")
-        if not len(ids):
+            out = np.empty((count, self.dimension), np.float32)
+        elif out.shape != (count, self.dimension) or out.dtype != np.float32 or not out.flags.c_contiguous:
+            raise InvalidTemplate(f"opened templates need a contiguous float32 {(count, self.dimension)}")
+        if not count:
             return Opened(out, ())
-        faults = self._open(memoryview(rows), ids, out.data.cast("B"))
+        faults = self._open(memoryview(rows), taken or repeat(True, count), out.data.cast("B"))
         if self._renew is not None and any(fault.reason == "unknown_key" for fault in faults):
             self._use(self._renew())
-            faults = self._open(memoryview(rows), ids, out.data.cast("B"))
+            faults = self._open(memoryview(rows), taken or repeat(True, count), out.data.cast("B"))
         if _BIG_ENDIAN:
             out.byteswap(inplace=True)
         for fault in faults:
@@ -164,16 +168,16 @@ class Sealer:
             out[fault.row] = 0
         return Opened(out, tuple(faults))
 
-    def _open(self, rows: memoryview, ids: Sequence[str | None], plain: memoryview) -> list[Fault]:
+    def _open(self, rows: memoryview, taken: Iterable[bool], plain: memoryview) -> list[Fault]:
         faults: list[Fault] = []
         # Nothing is looked up twice in here: a cold start goes round this loop once for every template there is.
         width, size, context, (_, ciphers) = self.width, 4 * self.dimension, self._context, self._held
         after_id, body = KEY_ID_BYTES, KEY_ID_BYTES + NONCE_BYTES
         start = done = 0
         last_id, decrypt_into = b"", None
-        for row, template_id in enumerate(ids):
+        for row, held in enumerate(taken):
             target = plain[done : done + size]
-            if template_id is None:
+            if not held:
                 target[:] = bytes(size)
             else:
                 key_id = rows[start : start + after_id]
@@ -188,7 +192,7 @@ class Sealer:
                         decrypt_into(
                             rows[start + after_id : start + body],
                             rows[start + body : start + width],
-                            context + template_id.encode(),
+                            context,
                             target,
                         )
                     except InvalidTag:
