@@ -4,9 +4,8 @@ Its undo knows no inverses, it compares states. What a change touched (templates
 names) must still be as that change left it, and is put back as it was before it; all else stays.
 """
 
-from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +36,7 @@ class Person:
     name: str
     external: str | None = None
     described: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,6 +59,10 @@ class State:
         """The templates of a person."""
         return [each for each, (owner, _, _) in self.owners.items() if owner == number]
 
+    def copy(self) -> "State":
+        """Another state with the same in it."""
+        return State({n: replace(each) for n, each in self.people.items()}, dict(self.owners), self.settings)
+
 
 class PlainGallery:
     """Every method answers with the sequence number the store should answer with, or the error it should raise."""
@@ -68,6 +72,9 @@ class PlainGallery:
         self.sequence = self.trimmed = self.people = 0
         self.states = {0: State()}
         self.forgets: set[int] = set()
+        #: Whoever ended by giving all he had to another → that other; number of a move → (from, to).
+        self.absorbed: dict[int, int] = {}
+        self.moves: dict[int, tuple[int, int]] = {}
 
     def content(self) -> dict[str, list[bytes]]:
         """name → the bytes of the vectors, sorted."""
@@ -93,20 +100,29 @@ class PlainGallery:
         return self.now.owners[key(who, seeds[-1])][1]
 
     def remove(self, who: str, seed: int) -> Expected:
-        wrong = self._not_his(who, seed)
+        return self.remove_all(who, [key(who, seed)])
+
+    def remove_all(self, who: str, ids: Sequence[str]) -> Expected:
+        wrong = self._not_his(who, ids)
         if wrong is not None:
             return wrong
-        del self.now.owners[key(who, seed)]
+        for each in ids:
+            del self.now.owners[each]
         return self._changed()
 
     def move(self, who: str, seed: int, to: str) -> Expected:
-        wrong = self._not_his(who, seed)
+        return self.move_all(who, [key(who, seed)], to)
+
+    def move_all(self, who: str, ids: Sequence[str], to: str) -> Expected:
+        wrong = self._not_his(who, ids)
         if wrong is not None:
             return wrong
         if who == to:
             return SameSubject
-        number = self.now.number(to) or self._add(to)
-        self._give(key(who, seed), number)
+        source, number = self.now.number(who) or 0, self.now.number(to) or self._add(to)
+        for each in ids:
+            self._give(each, number)
+        self.moves[self.sequence + 1] = source, number
         return self._changed()
 
     def merge(self, who: str, into: str) -> Expected:
@@ -118,6 +134,8 @@ class PlainGallery:
         for template in self.now.templates(source):
             self._give(template, target)
         del self.now.people[source]
+        self.absorbed[source] = target
+        self.moves[self.sequence + 1] = source, target
         return self._changed()
 
     def rename(self, old: str, new: str) -> Expected:
@@ -131,14 +149,14 @@ class PlainGallery:
         self.now.people[number].name = new
         return self._changed()
 
-    def describe(self, who: str, external: str | None) -> Expected:
+    def describe(self, who: str, external: str | None, metadata: Mapping[str, str] | None = None) -> Expected:
         number = self.now.number(who)
         if number is None:
             return UnknownSubject
         if self.now.external(external) not in (None, number):
             return NameTaken
         person = self.now.people[number]
-        person.external, person.described = external, self.sequence + 1
+        person.external, person.described, person.metadata = external, self.sequence + 1, metadata or {}
         return self._changed()
 
     def forget(self, who: str) -> Expected:
@@ -163,7 +181,7 @@ class PlainGallery:
         if not self.trimmed < sequence <= self.sequence or sequence in self.forgets:
             return CannotUndo
         before, after = self.states[sequence - 1], self.states[sequence]
-        now, back = self.now, deepcopy(self.now)
+        now, back = self.now, self.now.copy()
         if before.settings != after.settings or (before.people, before.owners) == (after.people, after.owners):
             if now.settings != after.settings:
                 return CannotUndo
@@ -186,15 +204,25 @@ class PlainGallery:
         for number in after.people.keys() - before.people.keys():
             if not back.templates(number):
                 del back.people[number]
+        self._note_move_back(sequence, back)
         self.now = back
         return self._changed()
+
+    def _note_move_back(self, sequence: int, back: State) -> None:
+        if sequence in self.moves:
+            source, target = self.moves[sequence]
+            self.moves[self.sequence + 1] = target, source
+            if target in self.now.people.keys() - back.people.keys():
+                self.absorbed[target] = source
+        for number in back.people:
+            self.absorbed.pop(number, None)
 
     def _put_back(self, back: State, number: int, before: Person | None, after: Person | None) -> bool:
         if before is not None and after is None:
             if number in self.now.people or self.now.number(before.name) is not None:
                 return False
             taken = self.now.external(before.external) is not None
-            back.people[number] = Person(before.name, None if taken else before.external, before.described)
+            back.people[number] = replace(before, external=None if taken else before.external)
         elif after is not None and before is None:
             return number in self.now.people
         elif before is not None and after is not None and before != after:
@@ -209,14 +237,16 @@ class PlainGallery:
                 holder = self.now.external(before.external)
                 if person.described != after.described or holder not in (None, number):
                     return False
-                person.external, person.described = before.external, self.sequence + 1
+                person.external, person.metadata = before.external, before.metadata
+                person.described = self.sequence + 1
         return True
 
-    def _not_his(self, who: str, seed: int) -> type[KithError] | None:
+    def _not_his(self, who: str, ids: Sequence[str]) -> type[KithError] | None:
         number = self.now.number(who)
         if number is None:
             return UnknownSubject
-        return None if self.now.owners.get(key(who, seed), (0,))[0] == number else UnknownTemplate
+        his = all(self.now.owners.get(each, (0,))[0] == number for each in ids)
+        return None if his else UnknownTemplate
 
     def _add(self, who: str) -> int:
         self.people += 1
@@ -229,5 +259,5 @@ class PlainGallery:
 
     def _changed(self) -> int:
         self.sequence += 1
-        self.states[self.sequence] = deepcopy(self.now)
+        self.states[self.sequence] = self.now.copy()
         return self.sequence

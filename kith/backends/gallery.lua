@@ -15,7 +15,8 @@
   g:templates                  hash    template_id -> JSON [number, slot, image, quality, enrolled_ms, sequence]
   g:subjects                   hash    number -> JSON, without what is empty: {id, name, created_ms, external_id, metadata,
                                        templates: [template_id],
-                                       changes: [sequence of each payload that tells of this subject], described: sequence,
+                                       changes: [sequence of each payload that tells of this subject, negative where only its
+                                       `before` does and the rest is somebody else's], described: sequence,
                                        foreign: {template_id: sequence that enrolled it for a subject it was moved from}}
   g:names                      hash    name -> number
   g:external                   hash    external_id -> number
@@ -126,7 +127,7 @@ end
 local function keep(n, record, sequence)
   local trimmed, still = tonumber(redis.call('HGET', g .. ':meta', 'trimmed')), {}
   for _, each in ipairs(record.changes) do
-    if each > trimmed then
+    if math.abs(each) > trimmed then
       table.insert(still, each)
     end
   end

@@ -267,18 +267,17 @@ function operations.settings(settings, now_ms)
   return settle(settings, now_ms)
 end
 
--- Takes out of change `sequence` what it tells of subject n, which is about to go. The change may be somebody else's: a merge
--- that was undone tells of both, an enrolment of a template that was moved since is the former owner's.
-local function erase(sequence, n)
-  local payload, vectors = payload_of(sequence)
-  if not payload then
+-- Takes out of change `sequence` what it tells of a subject that is about to go. A negative one is somebody else's: a merge
+-- that was undone tells of both.
+local function erase(sequence)
+  if sequence > 0 then
+    redis.call('HDEL', g .. ':payloads', sequence)
     return
   end
-  if payload.n ~= n and redis.call('HEXISTS', g .. ':subjects', payload.n) == 1 then
+  local payload = payload_of(-sequence)
+  if payload then
     payload.before = nil
-    redis.call('HSET', g .. ':payloads', sequence, cjson.encode(payload) .. (vectors and '\n' .. vectors or ''))
-  else
-    redis.call('HDEL', g .. ':payloads', sequence)
+    redis.call('HSET', g .. ':payloads', -sequence, cjson.encode(payload))
   end
 end
 
@@ -300,7 +299,7 @@ function operations.forget(name, now_ms)
   local record, bytes, slots = subject(n), width(), {}
   local answer = {'ok', '', record.id, #record.templates, #record.changes}
   for _, sequence in ipairs(record.changes) do
-    erase(sequence, n)
+    erase(sequence)
   end
   for id, sequence in pairs(record.foreign) do
     strip(sequence, id)

@@ -17,8 +17,9 @@ from kith.subjects import TemplateInfo
 
 @dataclass(slots=True)
 class Record:
-    """A subject. changes: entries whose payloads tell of it; foreign: templates that were moved to it, and the entry
-    that enrolled each for somebody else; described: the entry of its last description."""
+    """A subject. changes: entries that tell of it, negative where only their `before` does and the rest is somebody
+    else's; foreign: templates that were moved to it, and the entry that enrolled each for somebody else; described: the
+    entry of its last description."""
 
     id: str
     name: str
@@ -212,10 +213,10 @@ class MemoryGallery:
         """Erase a subject from state and journal; what it was."""
         record = self.records[number]
         for each in record.changes:
-            entry = self.entry(each)
+            entry = self.entry(abs(each))
             if entry is None or entry.told is None:
                 continue
-            if entry.number != number and entry.number in self.records:
+            if each < 0:
                 # Somebody else's entry, of a merge that was undone, and it tells of both.
                 entry.told["before"] = None
             else:
@@ -247,7 +248,7 @@ class MemoryGallery:
         self.sequence += 1
         if number in self.records:
             known = self.records[number]
-            known.changes = [*(each for each in known.changes if each > self.trimmed), self.sequence]
+            known.changes = [*(each for each in known.changes if abs(each) > self.trimmed), self.sequence]
         self.log.append(Entry(self.sequence, op, now_ms(), number, tuple(slots), source, gone, told))
         return self.sequence
 
@@ -257,14 +258,14 @@ class MemoryGallery:
         position = sequence - self.trimmed - 1
         return self.log[position] if 0 <= position < len(self.log) else None
 
-    def bring_back(self, number: int, record: Record, ended: int) -> Record | None:
-        """A subject that ended with change `ended`, without its templates; None when somebody else has its name by
-        now."""
+    def bring_back(self, number: int, record: Record, told: int) -> Record | None:
+        """A subject that ended, without its templates; None when somebody else has its name by now. told: the entry that
+        ended it and so tells of it, negative where that is another subject's."""
         if record.name in self.numbers or number in self.records:
             return None
         back = deepcopy(record)
         back.templates = []
-        back.changes.append(ended)
+        back.changes.append(told)
         if back.external_id is not None and self.external.setdefault(back.external_id, number) != number:
             back.external_id = None
         self.records[number], self.numbers[back.name] = back, number

@@ -69,7 +69,7 @@ def _move(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | N
         if entry.source not in gallery.records:
             return None
     else:
-        if gallery.bring_back(entry.source, before, entry.sequence) is None:
+        if gallery.bring_back(entry.source, before, -entry.sequence) is None:
             return None
         theirs = list(before.changes)
     all_there_is = len(gallery.records[entry.number].templates) == len(ids)

@@ -16,8 +16,8 @@ local function all_of(ids, n, sequence)
 end
 
 -- Brings back subject n as `before` tells of it, without its templates; nil when somebody else has its name by now.
--- Change `sequence` ended it and so tells of it.
-local function bring_back(n, before, sequence)
+-- told: the change that ended it and so tells of it; negative where that is another subject's.
+local function bring_back(n, before, told)
   local record = whole(before)
   if redis.call('HEXISTS', g .. ':names', record.name) == 1 or redis.call('HEXISTS', g .. ':subjects', n) == 1 then
     return nil
@@ -28,7 +28,7 @@ local function bring_back(n, before, sequence)
   end
   list_name(n, record)
   record.templates = {}
-  table.insert(record.changes, sequence)
+  table.insert(record.changes, told)
   return record
 end
 
@@ -73,7 +73,7 @@ function undo.move(n, payload, undone, now_ms, from)
   end
   local source, theirs = nil, nil
   if payload.before then
-    source = bring_back(from, payload.before, undone)
+    source = bring_back(from, payload.before, -undone)
     theirs = whole(payload.before).changes
   else
     source = subject(from)

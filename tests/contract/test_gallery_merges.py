@@ -1,0 +1,91 @@
+"""Merges of merges, undone and made again: who is forgotten is forgotten in all of them, and nobody else is."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from kith.backends.gallery_memory import MemoryGalleryStore
+from kith.backends.gallery_redis import RedisGalleryStore
+from kith.gallery import Enrolment, GalleryStore, Op
+from kith.replica import Replica
+from tests import gallery_schema
+from tests.plain_gallery import DIMENSION, key, unit
+
+
+def face(subject: str, seed: int) -> Enrolment:
+    return Enrolment(subject, key(subject, seed), unit(seed), f"ab/{seed}", 0.25, "m")
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> GalleryStore:
+    made: Callable[[], GalleryStore] = MemoryGalleryStore
+    if request.param == "redis":
+        client = request.getfixturevalue("redis_client")
+        made = lambda: RedisGalleryStore(client, f"t{uuid.uuid4().hex[:12]}")  # noqa: E731
+    store = made()
+    store.create("door", model_id="m", dimension=DIMENSION)
+    store.enrol("door", [face("Ann", 1), face("Bob", 2), face("Cid", 3)])
+    return store
+
+
+def told(store: GalleryStore) -> set[str]:
+    """The names the journal still tells of."""
+    entries = store.history("door")
+    ended = {each.before[1] for each in entries if each.op in (Op.MOVE, Op.REMOVE) and isinstance(each.before, tuple)}
+    return {each.subject for each in entries} | {str(name) for name in ended}
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_forgetting_the_one_erases_every_merge_that_was_undone(store: GalleryStore, times: int) -> None:
+    for _ in range(times):
+        store.undo("door", store.merge("door", "Ann", "Bob"))
+    store.forget("door", "Bob")
+    assert told(store) - {""} == {"Ann", "Cid"}
+    store.forget("door", "Ann")
+    assert told(store) - {""} == {"Cid"}
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_forgetting_the_other_leaves_the_merge_but_not_him(store: GalleryStore, times: int) -> None:
+    for _ in range(times):
+        store.undo("door", store.merge("door", "Ann", "Bob"))
+    store.forget("door", "Ann")
+    assert told(store) - {""} == {"Bob", "Cid"}
+
+
+def test_forgetting_him_does_not_hide_the_other_who_was_merged_on_since(store: GalleryStore) -> None:
+    store.undo("door", store.merge("door", "Ann", "Bob"))
+    merge = store.merge("door", "Bob", "Cid")
+    at_once = Replica(store.snapshot("door")).view
+    store.forget("door", "Ann")
+    late = store.changes("door", 3)
+    assert [(each.op, each.early) for each in late[:1]] == [(Op.MOVE, False)], "only Ann shall be missing to latecomers"
+    store.undo("door", merge)
+    assert told(store) - {""} == {"Bob", "Cid"}
+    store.forget("door", "Bob")
+    assert told(store) - {""} == {"Cid"}
+    assert at_once.row_of("Bob") is None
+
+
+def test_one_who_took_another_over_is_forgotten_with_him(store: GalleryStore) -> None:
+    store.merge("door", "Ann", "Bob")
+    store.merge("door", "Bob", "Cid")
+    store.forget("door", "Cid")
+    assert told(store) == {""}
+
+
+def test_every_key_in_redis_follows_from_the_others_all_the_way(redis_client: redis.Redis, prefix: str) -> None:
+    store = RedisGalleryStore(redis_client, prefix)
+    store.create("door", model_id="m", dimension=DIMENSION)
+    store.enrol("door", [face("Ann", 1), face("Bob", 2), face("Cid", 3)])
+    known = {each.subject_id for each in store.subjects("door") if each.name != "Cid"}
+    for _ in range(3):
+        store.undo("door", store.merge("door", "Ann", "Bob"))
+        gallery_schema.check(gallery_schema.read(redis_client, prefix, "door"))
+    store.merge("door", "Ann", "Bob")
+    store.forget("door", "Bob")
+    stored = gallery_schema.read(redis_client, prefix, "door")
+    gallery_schema.check(stored)
+    assert gallery_schema.told_of(stored, known) == []
