@@ -76,10 +76,10 @@ def derive(
     return _by_default(view, fpir, found, every, basis, random, default, at_ms)
 
 
-def is_stale(record: CutoffRecord, subjects: int, templates: int) -> bool:
-    """Whether the gallery has outgrown, or shrunk below, the size that its cutoff was derived at: by more than half, in
-    subjects or in templates."""
-    return any(
+def is_stale(record: CutoffRecord, subjects: int, templates: int, model_id: str) -> bool:
+    """Whether the gallery is of another model than its cutoff was derived for, or has outgrown, or shrunk below, the
+    size it was derived at: by more than half, in subjects or in templates."""
+    return record.model_id != model_id or any(
         not 1 / GROWTH <= max(now, 1) / max(then, 1) <= GROWTH
         for now, then in ((subjects, record.subjects), (templates, record.templates))
     )
@@ -147,6 +147,7 @@ def _derived(view: GalleryView, fpir: float, found: Estimate, searches: Searches
         searches=round(searches.independent),
         subjects=view.subjects,
         templates=view.templates,
+        model_id=view.model_id,
         at_ms=at_ms,
         why=f"from {basis}",
     )
@@ -184,6 +185,7 @@ def _by_default(
         searches=round(searches.independent),
         subjects=view.subjects,
         templates=view.templates,
+        model_id=view.model_id,
         at_ms=at_ms,
         why=why,
     )

@@ -22,23 +22,25 @@ class Scoring(StrEnum):
     QUALITY = "quality"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CutoffRecord:
     """How a gallery's cutoff was derived. low, high: its 95 % interval. searches: non-mated ones it rests on.
 
     fpir: the rate it is for. subjects, templates: the gallery's size then. how: `measured` on this gallery's searches
     or templates, by the `rule` FPIR(N) = 1 − (1 − FMR)^N from its comparisons, or a stated conservative `default`
-    because there is too little data (`why` says what is missing). at_ms: Unix milliseconds.
+    because there is too little data (`why` says what is missing). model_id: whose scores they are.
+    at_ms: Unix milliseconds.
     """
 
     fpir: Finite
     how: Literal["measured", "rule", "default"]
-    low: Finite | None
-    high: Finite | None
+    low: Finite | None = None
+    high: Finite | None = None
     searches: int
     subjects: int
     templates: int
     at_ms: int
+    model_id: str = ""
     why: str = ""
 
 

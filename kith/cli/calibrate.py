@@ -140,6 +140,7 @@ def _apply(client: Client, gallery: str, found: Calibration, cutoff: Estimate) -
         searches=found.cutoff.trials,
         subjects=info.subjects,
         templates=info.templates,
+        model_id=info.model_id,
         at_ms=now_ms(),
         why=f"from {found.cutoff.trials:,} templates, each searched among the other subjects (kith calibrate)",
     )

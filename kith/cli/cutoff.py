@@ -190,7 +190,7 @@ def _standing(info: GalleryInfo, judged: int) -> dict[str, Any]:
         "subjects": info.subjects,
         "templates": info.templates,
         "record": None if record is None else asdict(record),
-        "stale": None if record is None else is_stale(record, info.subjects, info.templates),
+        "stale": None if record is None else is_stale(record, info.subjects, info.templates, info.model_id),
         "fpir_now": None if record is None else rate_now(record, info.subjects),
         "judged": judged,
     }
@@ -216,7 +216,7 @@ def _validity(info: GalleryInfo) -> str:
     record = info.settings.record
     assert record is not None
     rate = percent(float(f"{rate_now(record, info.subjects):.2g}"))
-    if not is_stale(record, info.subjects, info.templates):
+    if not is_stale(record, info.subjects, info.templates, info.model_id):
         return f"valid, by rule FPIR {rate}"
     remedy = "upkeep derives it anew" if info.settings.fpir else f"kith cutoff {info.name} --fpir {record.fpir:g}"
     return f"stale, by rule FPIR {rate}; {remedy}"

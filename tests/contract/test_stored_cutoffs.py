@@ -9,7 +9,6 @@ from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.samples_memory import MemorySamples
 from kith.backends.samples_redis import RedisSamples
 from kith.calibration_samples import SampleStore, SearchSample, Truth
-from kith.errors import MalformedMessage
 from kith.gallery import Enrolment, GalleryStore, template_id
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
@@ -75,13 +74,8 @@ def test_from_templates_and_then_from_what_the_site_has_learnt(stores: Stores) -
     assert (second.cutoff, second.record.searches) == (0.1941, 100)
 
 
-def test_a_default_is_stored_with_what_is_missing(stores: Stores, request: pytest.FixtureRequest) -> None:
+def test_a_default_is_stored_with_what_is_missing(stores: Stores) -> None:
     galleries, samples = stores
-    if isinstance(galleries, RedisGalleryStore):
-        why = (
-            "CutoffRecord.low and high are left out of the JSON where they are None, and have no default on the way in"
-        )
-        request.applymarker(pytest.mark.xfail(reason=why, raises=MalformedMessage, strict=True))
     galleries.configure("door", GallerySettings(fpir=0.001))
     Cutoffs(galleries, samples, 0.9).tend()
     found = galleries.info("door").settings

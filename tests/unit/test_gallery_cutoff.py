@@ -411,11 +411,12 @@ class TestDerived:
 
 def test_a_record_is_stale_when_the_gallery_has_changed_by_more_than_half() -> None:
     record = derived(gallery(100), strangers(3000), 0.01).record
-    assert not is_stale(record, 100, 200)
-    assert not is_stale(record, 150, 300)
-    assert is_stale(record, 151, 200)
-    assert is_stale(record, 100, 301)
-    assert is_stale(record, 60, 200)
+    assert not is_stale(record, 100, 200, record.model_id)
+    assert not is_stale(record, 150, 300, record.model_id)
+    assert is_stale(record, 151, 200, record.model_id)
+    assert is_stale(record, 100, 301, record.model_id)
+    assert is_stale(record, 60, 200, record.model_id)
+    assert is_stale(record, 100, 200, "another")
     assert rate_now(record, 150) == pytest.approx(1 - 0.99**1.5)
 
 
