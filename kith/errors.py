@@ -32,6 +32,8 @@
         ├── NameTaken              another subject of the gallery has that name, or external id
         ├── SameSubject            a move or merge of somebody with himself
         ├── CannotUndo             the change is out of reach, or what it left behind has been changed since
+        ├── OutOfReach             the journal does not reach back to the state asked for
+        ├── BrokenArchive          a portable gallery that is truncated, altered or of a newer version
         ├── CannotMigrate          a gallery that cannot move to the model, or not yet
         ├── UnknownKey             no key that opens it: destroyed, or kept elsewhere
         ├── SealBroken             sealed templates that were altered, or belong elsewhere
@@ -241,6 +243,14 @@ class CannotUndo(Rejected):
 
 class CannotMigrate(Rejected):
     """The gallery cannot move to the model, or not yet."""
+
+
+class OutOfReach(Rejected):
+    """The journal does not reach back to this state."""
+
+
+class BrokenArchive(Rejected):
+    """The portable gallery is not as it was written."""
 
 
 class UnknownKey(Rejected):

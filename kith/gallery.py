@@ -8,6 +8,7 @@ Implemented in kith.backends for Redis and for a single process; one contract su
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from kith.catalogue import Catalogue
 from kith.enrolment import Enrolment, check_enrolments, template_id
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
@@ -15,6 +16,7 @@ from kith.subjects import Forgotten, GalleryInfo, HistoryEntry, SubjectDetail, S
 
 __all__ = [
     "BLOCK_ROWS",
+    "Catalogue",
     "Change",
     "Enrolment",
     "Forgotten",
@@ -124,6 +126,11 @@ class GalleryStore(Protocol):
 
     def show(self, name: str, subject: str) -> SubjectDetail:
         """One subject by name. Raises UnknownGallery, UnknownSubject."""
+        ...
+
+    def catalogue(self, name: str, *, vectors: bool = False) -> Catalogue:
+        """Everybody with their templates at one sequence number, without stopping anybody; with `vectors` those too, as
+        much memory as the gallery has. Raises UnknownGallery."""
         ...
 
     def rename(self, name: str, old: str, new: str) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
-from kith.backends.gallery_memory_log import changes_after, state_of, told_of
+from kith.backends.gallery_memory_log import catalogue_of, changes_after, detail_of, info_of, state_of, told_of
 from kith.backends.gallery_memory_state import MemoryGallery
 from kith.backends.gallery_memory_undo import undo
 from kith.enrolment import check_description, check_enrolments, check_template_ids
 from kith.errors import ModelMismatch, UnknownGallery, UnknownSubject
 from kith.gallery import (
+    Catalogue,
     Change,
     Enrolment,
     Forgotten,
@@ -40,7 +41,7 @@ class MemoryGalleryStore:
         with self._changed:
             if name not in self._galleries:
                 self._galleries[name] = MemoryGallery(name, model_id, dimension, settings or GallerySettings())
-            info = _info(self._galleries[name])
+            info = info_of(self._galleries[name])
         if (info.model_id, info.dimension) != (model_id, dimension):
             raise ModelMismatch(
                 f"gallery {name} is of model {info.model_id} ({info.dimension} numbers), not {model_id} ({dimension})"
@@ -49,11 +50,11 @@ class MemoryGalleryStore:
 
     def info(self, name: str) -> GalleryInfo:
         with self._changed:
-            return _info(self._gallery(name))
+            return info_of(self._gallery(name))
 
     def galleries(self) -> list[GalleryInfo]:
         with self._changed:
-            return [_info(self._galleries[name]) for name in sorted(self._galleries)]
+            return [info_of(self._galleries[name]) for name in sorted(self._galleries)]
 
     def configure(self, name: str, settings: GallerySettings) -> int:
         with self._changed:
@@ -132,10 +133,11 @@ class MemoryGalleryStore:
     def show(self, name: str, subject: str) -> SubjectDetail:
         with self._changed:
             gallery = self._gallery(name)
-            known = gallery.records[gallery.number(subject_name(subject))]
-            templates = [gallery.templates[each].info for each in known.templates]
-            ordered = tuple(sorted(templates, key=lambda template: (template.sequence, template.slot)))
-            return SubjectDetail(known.id, known.name, known.created_ms, ordered, known.external_id, known.metadata)
+            return detail_of(gallery, gallery.records[gallery.number(subject_name(subject))])
+
+    def catalogue(self, name: str, *, vectors: bool = False) -> Catalogue:
+        with self._changed:
+            return catalogue_of(self._gallery(name), vectors=vectors)
 
     def rename(self, name: str, old: str, new: str) -> int:
         clean = subject_name(new)
@@ -208,12 +210,3 @@ class MemoryGalleryStore:
             return self._galleries[name]
         except KeyError:
             raise UnknownGallery(f"there is no gallery {name}") from None
-
-
-def _info(gallery: MemoryGallery) -> GalleryInfo:
-    return GalleryInfo(
-        *(gallery.name, gallery.model_id, gallery.dimension, gallery.sequence),
-        *(len(gallery.records), len(gallery.templates), gallery.settings),
-        created_ms=gallery.created_ms,
-        epoch=gallery.epoch,
-    )

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from kith.backends.gallery_memory_state import Entry, MemoryGallery, Template
+from kith.backends.gallery_memory_state import Entry, MemoryGallery, Record, Template
+from kith.catalogue import Catalogue
 from kith.journal import Change, Op, Snapshot
-from kith.subjects import HistoryEntry
+from kith.subjects import GalleryInfo, HistoryEntry, SubjectDetail
 
 
 def changes_after(gallery: MemoryGallery, sequence: int, limit: int) -> list[Change]:
@@ -63,6 +64,31 @@ def state_of(gallery: MemoryGallery) -> Snapshot:
         )
     state.sequence = gallery.sequence
     return state
+
+
+def catalogue_of(gallery: MemoryGallery, *, vectors: bool) -> Catalogue:
+    """See GalleryStore.catalogue."""
+    subjects = {number: detail_of(gallery, record) for number, record in sorted(gallery.records.items())}
+    return Catalogue(info_of(gallery), subjects, state_of(gallery).blocks if vectors else [])
+
+
+def detail_of(gallery: MemoryGallery, record: Record) -> SubjectDetail:
+    """See GalleryStore.show."""
+    templates = [gallery.templates[each].info for each in record.templates]
+    ordered = tuple(sorted(templates, key=lambda template: (template.sequence, template.slot)))
+    return SubjectDetail(
+        *(record.id, record.name, record.created_ms, ordered, record.external_id), dict(record.metadata)
+    )
+
+
+def info_of(gallery: MemoryGallery) -> GalleryInfo:
+    """See GalleryStore.info."""
+    return GalleryInfo(
+        *(gallery.name, gallery.model_id, gallery.dimension, gallery.sequence),
+        *(len(gallery.records), len(gallery.templates), gallery.settings),
+        created_ms=gallery.created_ms,
+        epoch=gallery.epoch,
+    )
 
 
 def told_of(entry: Entry) -> HistoryEntry:

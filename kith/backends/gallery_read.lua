@@ -76,3 +76,41 @@ function operations.history(before, limit)
   end
   return answer
 end
+
+-- Whoever the changes after `after` touched, as he is now: number, record ('' when he is no more), and for each template its
+-- id, details and, where asked for, row. First: epoch, the number they reach to ('' when the log no longer reaches back),
+-- the newest number and the settings.
+function operations.touched(after, limit, vectors)
+  local meta = redis.call('HMGET', g .. ':meta', 'epoch', 'sequence', 'settings', 'trimmed', 'model_since', 'width')
+  if not meta[1] then
+    return {'unknown_gallery'}
+  end
+  if math.max(tonumber(meta[4]), tonumber(meta[5] or 0)) > tonumber(after) then
+    return {'ok', meta[1], '', meta[2], meta[3]}
+  end
+  local answer, seen, templates = {'ok', meta[1], after, meta[2], meta[3]}, {}, 0
+  local set, bytes = own(), tonumber(meta[6])
+  for _, entry in ipairs(redis.call('XRANGE', g .. ':log', '(' .. after .. '-0', '+', 'COUNT', limit)) do
+    if templates >= MOST_TEMPLATES then
+      break
+    end
+    answer[3] = string.match(entry[1], '^%d+')
+    for position = 1, #entry[2], 2 do
+      local field, n = entry[2][position], entry[2][position + 1]
+      if (field == 'n' or field == 'from' or field == 'gone') and not seen[n] then
+        seen[n] = true
+        local text = redis.call('HGET', g .. ':subjects', n)
+        local parts = {n, text or ''}
+        for _, id in ipairs(text and whole(text).templates or {}) do
+          local details = redis.call('HGET', g .. ':templates', id)
+          table.insert(parts, id)
+          table.insert(parts, details)
+          table.insert(parts, vectors == '1' and read_row(set, cjson.decode(details)[2], bytes) or '')
+          templates = templates + 1
+        end
+        table.insert(answer, parts)
+      end
+    end
+  end
+  return answer
+end

@@ -8,12 +8,14 @@ from typing import Any
 
 import redis
 
+from kith.backends.gallery_redis_catalogue import read_catalogue, subject_detail, template_info
 from kith.backends.gallery_redis_log import read_changes, read_history, read_snapshot
 from kith.backends.gallery_script import Call, GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.enrolment import check_description, check_enrolments, check_template_ids
 from kith.errors import Misconfigured, ModelMismatch, UnknownGallery
 from kith.gallery import (
+    Catalogue,
     Change,
     Enrolment,
     Forgotten,
@@ -22,7 +24,6 @@ from kith.gallery import (
     Snapshot,
     SubjectDetail,
     SubjectInfo,
-    TemplateInfo,
 )
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
@@ -149,21 +150,15 @@ class RedisGalleryStore:
     def show(self, name: str, subject: str) -> SubjectDetail:
         with mapped_redis_errors(f"reading gallery {name}"):
             record, *rest = self._script.ask(name, "show", subject_name(subject), subject=subject)
-        known = json.loads(record)
-        templates = []
-        for template_id, template in zip(rest[::2], rest[1::2], strict=True):
-            _, slot, image, quality, enrolled_ms, sequence = json.loads(template)
-            templates.append(
-                TemplateInfo(template_id.decode(), int(slot), image, float(quality), int(enrolled_ms), int(sequence))
-            )
-        return SubjectDetail(
-            known["id"],
-            known["name"],
-            int(known["created_ms"]),
-            tuple(sorted(templates, key=lambda template: (template.sequence, template.slot))),
-            known.get("external_id"),
-            known.get("metadata", {}),
-        )
+        templates = [
+            template_info(template_id.decode(), json.loads(template))
+            for template_id, template in zip(rest[::2], rest[1::2], strict=True)
+        ]
+        return subject_detail(json.loads(record), templates)
+
+    def catalogue(self, name: str, *, vectors: bool = False) -> Catalogue:
+        with mapped_redis_errors(f"reading gallery {name}"):
+            return read_catalogue(self._script, name, vectors=vectors)
 
     def rename(self, name: str, old: str, new: str) -> int:
         names = subject_name(old), subject_name(new)
