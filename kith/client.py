@@ -22,6 +22,7 @@ from kith.backends.audit_redis import RedisAudit
 from kith.backends.connect import image_store, key_store, redis_client
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.ledger_redis import RedisLedger
+from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.queue_celery import CeleryQueue, make_app
 from kith.backends.results_redis import RedisResults
 from kith.errors import BrokerUnavailable, JobDead, KithError, NoAnswerYet
@@ -33,6 +34,7 @@ from kith.intake import Intake, JobQueue, Receipt
 from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
 from kith.keys import KeyStore
 from kith.ledger import Ledger, WorkerBeat
+from kith.migration import MigrationStore
 from kith.names import subject_name
 from kith.results import Results
 from kith.settings import Settings, load
@@ -68,6 +70,7 @@ class Client:
         queue: JobQueue,
         galleries: GalleryStore,
         results: Results,
+        migrations: MigrationStore,
         audit: AuditLog,
         keys: KeyStore,
     ) -> None:
@@ -76,6 +79,7 @@ class Client:
         self.ledger = ledger
         self.galleries = galleries
         self.results = results
+        self.migrations = migrations
         self.audit = audit
         self.keys = keys
         self.intake = Intake(store, ledger, queue, settings)
@@ -93,6 +97,7 @@ class Client:
             queue=CeleryQueue(make_app(settings), settings),
             galleries=RedisGalleryStore(state, settings.redis.prefix),
             results=RedisResults(state, settings),
+            migrations=RedisMigrationStore(state, settings.redis.prefix),
             audit=RedisAudit(state, settings.redis.prefix),
             keys=key_store(settings),
         )

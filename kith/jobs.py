@@ -43,11 +43,13 @@ LANES = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)
 
 
 class Kind(StrEnum):
-    """What a job asks: who is this, remember this person, or is this the person claimed?"""
+    """What a job asks: who is this, remember this person, is this the person claimed, or (kith.migration) what is the
+    vector of this enrolment picture by another model? The last is answered to the gallery and nobody else."""
 
     IDENTIFY = "identify"
     ENROL = "enrol"
     VERIFY = "verify"
+    REEMBED = "reembed"
 
 
 class Outcome(StrEnum):
@@ -83,11 +85,13 @@ class ImageRef:
 
     key: its content address in the object store. subject: whom to enrol, or who is claimed (verify); absent for
     identify. label: the producer's own word for it (a path, a frame number), carried to the decision untouched.
+    template: for reembed, the id of the template that was enrolled from it.
     """
 
     key: str
     subject: str | None = None
     label: str | None = None
+    template: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.key) <= _MAX_ID:
@@ -128,7 +132,10 @@ class EmbedJob:
         if not 1 <= len(self.job_id) <= _MAX_ID:
             raise ValueError(f"job_id of {len(self.job_id)} characters, the limit is 1..{_MAX_ID}")
         gallery_name(self.gallery)
-        if self.kind is not Kind.IDENTIFY and any(image.subject is None for image in self.images):
+        if self.kind is Kind.REEMBED:
+            if self.model_id is None or any(image.template is None for image in self.images):
+                raise ValueError("a job of kind reembed names its model, and every image of it its template")
+        elif self.kind is not Kind.IDENTIFY and any(image.subject is None for image in self.images):
             raise ValueError(f"every image of a job of kind {self.kind} names its subject")
         if self.lane is Lane.LIVE and self.expires_ms is None:
             raise ValueError("a live job needs expires_ms: an old live frame must never produce a match")

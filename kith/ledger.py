@@ -109,7 +109,7 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBeat:
-    """What a worker says of itself every few seconds."""
+    """What a worker says of itself every few seconds. also: ids of the models it holds beside `model_id`."""
 
     worker_id: str
     role: str
@@ -127,6 +127,7 @@ class WorkerBeat:
     jobs: int = 0
     rss_mb: float | None = None
     galleries: dict[str, int] | None = None
+    also: tuple[str, ...] = ()
     wire: Literal[1] = 1
 
 
@@ -156,6 +157,10 @@ class Ledger(Protocol):
     def publish(self, job_id: str, decisions: Sequence[Decision] = ()) -> Published:
         """Append these decisions, or where there are none the saved ones, to the results and strike the job off, in one
         step."""
+        ...
+
+    def finish(self, job_id: str) -> None:
+        """Strike off a job that is answered without a decision."""
         ...
 
     def trim_results(self) -> None:

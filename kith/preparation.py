@@ -80,7 +80,7 @@ class Preparer:
                 data = self._store.get(job.images[index].key)
             with _Stopwatch(prepared.timings_ms, "decode"):
                 pixels = images.decode(data, self._limits)
-            if job.content is Content.ALIGNED:
+            if job.content is Content.ALIGNED or (job.kind is Kind.REEMBED and self._is_crop(pixels)):
                 prepared.crops = (self._aligned(pixels),)
                 prepared.faces_found = 1
             else:
@@ -120,6 +120,10 @@ class Preparer:
         for started in [threads.submit(work) for _ in range(min(count, self._fetch_threads))]:
             started.result()
         return [done[index] for index in range(count)]
+
+    def _is_crop(self, pixels: Pixels) -> bool:
+        # Whether an enrolment was told so is not kept with the template; no camera makes pictures of that size.
+        return pixels.shape[:2] == (self._input_size, self._input_size)
 
     def _aligned(self, pixels: Pixels) -> Crop:
         height, width = pixels.shape[:2]

@@ -14,7 +14,7 @@ import numpy as np
 from kith.batcher import Batcher
 from kith.checkpoints import Pack
 from kith.decision import Rule, decide_identify, decide_verify
-from kith.errors import FaceRejected, ModelMismatch, NoFace, Rejected
+from kith.errors import FaceRejected, ModelAway, ModelMismatch, NoFace, Rejected
 from kith.gallery import Enrolment, GalleryStore, template_id
 from kith.jobs import LANES, Decision, EmbedJob, Face, Kind, Outcome, decide, now_ms
 from kith.journal import Vectors
@@ -51,8 +51,8 @@ class Recogniser:
     def decide(self, job: EmbedJob) -> list[Decision]:
         """One decision per image of `job`, in order.
 
-        Raises JobRejected (unknown gallery, another model) for the whole job, Retryable when a part is away; whatever
-        is wrong with one image stands in that image's decision.
+        Raises JobRejected (unknown gallery, another model) for the whole job, ModelAway when the gallery is of another
+        one, Retryable when a part is away; whatever is wrong with one image stands in that image's decision.
         """
         started_ms = now_ms()
         if job.expired(started_ms):
@@ -72,11 +72,14 @@ class Recogniser:
         if job.model_id is not None and job.model_id != self._model_id:
             raise ModelMismatch(f"the job is for model {job.model_id}, this worker runs {self._model_id}")
         if job.kind is Kind.ENROL:
-            self._galleries.create(job.gallery, model_id=self._model_id, dimension=self._pack.dimension)
+            try:
+                self._galleries.create(job.gallery, model_id=self._model_id, dimension=self._pack.dimension)
+            except ModelMismatch as other:
+                raise ModelAway(str(other)) from other
             return None
         view = self._follower.view(job.gallery, at_least=job.min_sequence, timeout_s=self._wait_s)
         if view.model_id != self._model_id:
-            raise ModelMismatch(f"gallery {job.gallery} holds model {view.model_id}, this worker runs {self._model_id}")
+            raise ModelAway(f"gallery {job.gallery} is of model {view.model_id}, not of {self._model_id}")
         return view
 
     def _embed(self, job: EmbedJob, prepared: Sequence[Prepared]) -> tuple[list[list[Vectors | None]], float]:
@@ -159,7 +162,12 @@ class Recogniser:
                     quality=each.crops[0].quality.value,
                     model_id=self._model_id,
                 )
-        sequences = dict(zip(accepted, self._galleries.enrol(job.gallery, list(accepted.values())), strict=True))
+        try:
+            numbers = self._galleries.enrol(job.gallery, list(accepted.values()))
+        except ModelMismatch as other:
+            # Switched while the faces were embedded.
+            raise ModelAway(str(other)) from other
+        sequences = dict(zip(accepted, numbers, strict=True))
         decisions = []
         for index, each in enumerate(prepared):
             if index not in accepted:

@@ -50,6 +50,7 @@ def _speaks(*schemes: str) -> AfterValidator:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Word = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Lanes = Annotated[tuple[Lane, ...], Field(min_length=1), BeforeValidator(_listed)]
 RedisUrl = Annotated[SecretStr, _speaks("redis", "rediss", "unix")]
 ImportPath = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
@@ -94,6 +95,7 @@ class Store(_Section):
 
 class Model(_Section):
     pack: Path | None = None
+    also: Names = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runtime: Literal["auto", "float32", "fused", "bfloat16", "float16", "onnxruntime", "compiled"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0

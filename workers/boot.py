@@ -13,21 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from kith.backends.connect import image_store, redis_client
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.ledger_redis import RedisLedger
+from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.queue_celery import CeleryQueue, make_app
-from kith.batcher import Batcher
-from kith.checkpoints import Pack, load_pack
+from kith.backends.samples_redis import RedisSamples
+from kith.checkpoints import Pack
+from kith.default_cutoff import default_cutoff
 from kith.errors import KithError, Misconfigured
 from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
 from kith.ledger import WorkerBeat
-from kith.packs.shipped import default_pack, resolve_pack
 from kith.replica import Follower
 from kith.settings import Settings, load
 from workers import app as celery_app
+from workers.cutoffs import Cutoffs
 from workers.heartbeat import Heartbeat
 from workers.memory import keep_memory, spare_what_is_loaded
 from workers.publish import PublishWorker
@@ -67,61 +67,41 @@ def run_upkeep(argv: Sequence[str]) -> int:
 
 def _embed(options: _Options) -> int:
     # Here, because publish and upkeep run where none of torch, onnxruntime and OpenCV is installed.
-    from kith.detector import open_detector  # noqa: PLC0415
-    from kith.embedder import best_batch_size, embed, open_embedder  # noqa: PLC0415
-    from kith.preparation import Preparer  # noqa: PLC0415
-    from kith.recognition import Recogniser  # noqa: PLC0415
     from workers.embed import EmbedWorker  # noqa: PLC0415
+    from workers.models import held, open_models  # noqa: PLC0415
 
     keep_memory()
     settings = options.settings
-    named = settings.model.pack
-    folder = default_pack() if named is None else resolve_pack(named, settings.home)
-    if folder is None:
-        raise Misconfigured("no model pack is named; set model.pack in the configuration or KITH_MODEL__PACK")
-    pack = load_pack(folder)
     state, store = redis_client(settings), image_store(settings)
     store.check()
     ledger, galleries = RedisLedger(state, settings), RedisGalleryStore(state, settings.redis.prefix)
-    embedder = open_embedder(pack, settings.model.device, settings.model.threads, settings.model.runtime)
-    size = settings.batch.size or best_batch_size(embedder)
-    canary = np.full((pack.input_size, pack.input_size, 3), 127, np.uint8)
-    batcher = Batcher(
-        lambda crops: list(embed(embedder, crops)),
-        size=size,
-        # Somebody waits for the answer to a live or interactive job; only bulk faces wait for company.
-        windows_s=[settings.batch.window_ms / 1000 if lane is Lane.BULK else 0.0 for lane in LANES],
-        canary=canary,
-        capacity=max(settings.batch.queue, size),
-        on_death=_leave,
-    )
+    models = open_models(settings, _leave)
+    main, *others = models
     follower = Follower(galleries, block_ms=settings.gallery.follow_block_ms)
+    migrations = RedisMigrationStore(state, settings.redis.prefix)
     with ThreadPoolExecutor(settings.worker.fetch_threads or os.cpu_count() or 1, "fetch") as threads:
-        recogniser = Recogniser(
-            Preparer(store, open_detector(pack), pack, settings), batcher, galleries, follower, threads, pack, settings
-        )
         app = make_app(settings)
-        worker = EmbedWorker(recogniser, ledger, CeleryQueue(app, settings), options.worker_id)
+        decider = held(models, settings, store, galleries, migrations, follower, threads)
+        worker = EmbedWorker(decider, ledger, CeleryQueue(app, settings), options.worker_id)
         celery_app.register(app, EMBED_TASK, worker.handle)
 
         def describe(beat: WorkerBeat) -> WorkerBeat:
-            counts = batcher.counts
-            fill = counts.requests / (counts.batches * size) if counts.batches else None
             return replace(
-                _with_model(beat, pack),
-                runtime=embedder.runtime,
+                _with_model(beat, main.pack),
+                also=tuple(each.pack.model_id for each in others),
+                runtime=main.embedder.runtime,
                 lanes=tuple(settings.worker.lanes),
-                batch_size=size,
-                batch_fill=None if fill is None else round(fill, 3),
+                batch_size=main.size,
+                batch_fill=main.fill,
                 images=worker.images,
                 jobs=worker.jobs,
                 galleries=follower.sequences(),
             )
 
         spare_what_is_loaded()
-        _log.warning(
-            "ready: model %s (%s) on %s, batches of %d", pack.manifest.name, pack.model_id, embedder.runtime, size
-        )
+        for each in models:
+            name, runtime = each.pack.manifest.name, each.embedder.runtime
+            _log.warning("ready: model %s (%s) on %s, batches of %d", name, each.pack.model_id, runtime, each.size)
         heartbeat = Heartbeat(ledger, options.worker_id, "embed", settings.worker.heartbeat_s, describe).start()
         try:
             return celery_app.run(
@@ -133,7 +113,8 @@ def _embed(options: _Options) -> int:
             )
         finally:
             follower.stop()
-            batcher.close()
+            for each in models:
+                each.batcher.close()
             heartbeat.stop()
 
 
@@ -162,7 +143,9 @@ def _upkeep(options: _Options) -> int:
         signal.signal(number, lambda *_: stop.set())
     heartbeat = Heartbeat(ledger, options.worker_id, "upkeep", settings.worker.heartbeat_s, lambda beat: beat).start()
     try:
-        Upkeep(sweeper, ledger, RedisGalleryStore(state, settings.redis.prefix), settings).run(stop)
+        galleries = RedisGalleryStore(state, settings.redis.prefix)
+        cutoffs = Cutoffs(galleries, RedisSamples(state, settings.redis.prefix), default_cutoff(settings))
+        Upkeep(sweeper, ledger, galleries, settings, cutoffs).run(stop)
     finally:
         heartbeat.stop()
     return 0

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from kith import wire
 from kith.errors import (
@@ -27,9 +27,8 @@ from kith.errors import (
     StateUnavailable,
 )
 from kith.intake import JobQueue
-from kith.jobs import EmbedJob, Lane, now_ms
+from kith.jobs import Decision, EmbedJob, Lane, now_ms
 from kith.ledger import DeadLetter, Ledger, Start
-from kith.recognition import Recogniser
 from workers.announcer import Announcer
 from workers.publisher import Publisher
 from workers.unreadable import as_text, readable_parts
@@ -41,10 +40,18 @@ _T = TypeVar("_T")
 _MAX_PAUSE_S = 2.0
 
 
+class Decider(Protocol):
+    """What decides a job: kith.models_held.ModelsHeld, in tests a script."""
+
+    def decide(self, job: EmbedJob) -> list[Decision]:
+        """The decisions, in the order of the images; none for a job that is answered otherwise."""
+        ...
+
+
 class EmbedWorker:
     """What one message means. `handle` is the Celery task; many threads run it at once."""
 
-    def __init__(self, recogniser: Recogniser, ledger: Ledger, queue: JobQueue, worker_id: str) -> None:
+    def __init__(self, recogniser: Decider, ledger: Ledger, queue: JobQueue, worker_id: str) -> None:
         self._recogniser = recogniser
         self._ledger = ledger
         self._announcer = Announcer(queue)
@@ -86,7 +93,9 @@ class EmbedWorker:
             _log.exception("job %s failed in a way nobody foresaw", job.job_id)
             self._put_off(job, payload, delivery, f"internal: {type(bug).__name__}: {bug}")
             return
-        if job.lane is not Lane.BULK:
+        if not decisions:
+            _insist(lambda: self._ledger.finish(job.job_id))
+        elif job.lane is not Lane.BULK:
             _insist(lambda: self._publisher.publish(job.job_id, decisions))
         elif _insist(lambda: self._ledger.save(job.job_id, decisions)):
             self._announcer.announce(job.job_id)

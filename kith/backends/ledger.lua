@@ -146,6 +146,16 @@ if op == 'publish' then
   return 1
 end
 
+if op == 'finish' then
+  -- keep_done_s
+  local lane = redis.call('HGET', job, 'lane')
+  if not lane then return 0 end
+  take(lane)
+  redis.call('DEL', job)
+  redis.call('SET', done, '', 'EX', ARGV[4])
+  return 1
+end
+
 if op == 'defer' then
   -- reason, backoff_ms, backoff_max_ms, max_retries, token
   local was = redis.call('HMGET', job, 'stage', 'lane')

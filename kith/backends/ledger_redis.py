@@ -60,6 +60,9 @@ class RedisLedger:
         answer = self._run("publish", job_id, self._jobs.remember_done_s, *self._keep, _deadline(decisions), *records)
         return {1: Published.NOW, 0: Published.BEFORE, -1: Published.LATE}[answer]
 
+    def finish(self, job_id: str) -> None:
+        self._run("finish", job_id, self._jobs.remember_done_s)
+
     def trim_results(self) -> None:
         self._run("trim", "", *self._keep)
 

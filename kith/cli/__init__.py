@@ -21,6 +21,7 @@ from kith.cli import (
     feedback,
     galleries,
     keys,
+    migrate,
     models,
     pack,
     receipts,
@@ -65,7 +66,7 @@ app = typer.Typer(
 
 _SYSTEM = (
     *(up, demo, faces, submit, results, feedback),
-    *(subjects, galleries, cutoff, audit, keys, receipts, status, dead, config),
+    *(subjects, galleries, cutoff, migrate, audit, keys, receipts, status, dead, config),
 )
 _LEARNING = (train, pack, extend, evaluate, calibrate, models, synth)
 

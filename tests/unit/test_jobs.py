@@ -35,8 +35,10 @@ times = st.integers(0, 2**53)
 @st.composite
 def jobs(draw: st.DrawFn) -> EmbedJob:
     kind = draw(st.sampled_from(Kind))
-    subjects = st.none() if kind is Kind.IDENTIFY else names.filter(lambda name: len(name.strip()) <= 100)
-    images = st.builds(ImageRef, key=ids, subject=subjects, label=st.none() | st.text(max_size=50))
+    named = kind in (Kind.ENROL, Kind.VERIFY)
+    subjects = names.filter(lambda name: len(name.strip()) <= 100) if named else st.none()
+    templates = ids if kind is Kind.REEMBED else st.none()
+    images = st.builds(ImageRef, key=ids, subject=subjects, label=st.none() | st.text(max_size=50), template=templates)
     return EmbedJob(
         job_id=draw(ids),
         kind=kind,
@@ -45,7 +47,7 @@ def jobs(draw: st.DrawFn) -> EmbedJob:
         images=tuple(draw(st.lists(images, min_size=1, max_size=4))),
         created_ms=draw(times),
         content=draw(st.sampled_from(Content)),
-        model_id=draw(st.none() | ids),
+        model_id=draw(ids if kind is Kind.REEMBED else st.none() | ids),
         expires_ms=draw(times),
         min_sequence=draw(times),
         idempotency_key=draw(st.none() | st.text(max_size=20)),
@@ -141,3 +143,11 @@ def test_an_expired_decision_names_nobody() -> None:
 
 def test_a_name_is_the_same_person_in_either_unicode_spelling() -> None:
     assert ImageRef("k", subject="Zoé").subject == ImageRef("k", subject="Zoé ").subject == "Zoé"
+
+
+def test_a_job_that_embeds_anew_names_its_model_and_the_template_of_each_picture() -> None:
+    one = (ImageRef("k", template="t"),)
+    assert EmbedJob("id", Kind.REEMBED, "g", Lane.BULK, one, 1, model_id="m").images == one
+    for images, model in ((one, None), ((*one, ImageRef("k")), "m")):
+        with pytest.raises(ValueError, match="names its model"):
+            EmbedJob("id", Kind.REEMBED, "g", Lane.BULK, images, 1, model_id=model)
