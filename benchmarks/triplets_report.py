@@ -48,8 +48,8 @@ def page(faces: FaceStudy, digits: DigitStudy, images_seen: int, digits_seen: in
         f"## Faces: {images_seen:,} images seen by each method",
         "",
         "Rank-1 and TPIR of people nobody was trained on; TPIR at the cutoff for an FPIR of 1 % calibrated on other "
-        "strangers. *FPIR, trained*: what a cutoff calibrated for 1 % on the training identities gives instead. *No norm "
-        "at the end*: a network without the batch norm that the others end in.",
+        "strangers. *FPIR, trained*: what a cutoff calibrated for 1 % on the training identities gives instead. *No "
+        "norm at the end*: a network without the batch norm that the others end in.",
         "",
         "| method | rank-1 | TPIR | FPIR | FPIR, trained | active at the end | collapsed | CPU s |",
         "|---|---|---|---|---|---|---|---|",
