@@ -1,7 +1,7 @@
 """What may enter a gallery: templates with their ids, and what is said of subjects; the limits every store checks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
@@ -20,11 +20,24 @@ MOST_TEMPLATES = 1000
 MOST_METADATA = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """How a subject begins who is known from elsewhere. subject_id: 16 hex digits, '' for a new one. created_ms: 0 for
+    now. external_id, metadata: see GalleryStore.describe."""
+
+    subject_id: str = ""
+    created_ms: int = 0
+    external_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolment:
     """One template to add to `subject`, a name; the subject is created when nobody has that name.
 
     template_id: see `template_id`. vector: float32 (d,), unit. image: key in the image store. quality: 0..1.
+    enrolled_ms: when it was, of a template that comes from elsewhere; 0 for now. introduction: of the subject, should
+    he be created; the one of his first template counts.
     """
 
     subject: str
@@ -33,6 +46,8 @@ class Enrolment:
     image: str
     quality: float
     model_id: str
+    enrolled_ms: int = 0
+    introduction: Introduction | None = None
 
 
 def template_id(gallery: str, subject: str, image: str, model_id: str, face: int = 0) -> str:
@@ -53,6 +68,8 @@ def check_enrolments(name: str, model_id: str, dimension: int, enrolments: Seque
     `model_id` and `dimension` are the gallery's.
     """
     for enrolment in enrolments:
+        if enrolment.introduction is not None:
+            check_description(enrolment.introduction.external_id, enrolment.introduction.metadata)
         if enrolment.model_id != model_id:
             raise ModelMismatch(
                 f"gallery {name} holds vectors of model {model_id}, this template is of model {enrolment.model_id}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from kith.catalogue import Catalogue
-from kith.enrolment import Enrolment, check_enrolments, template_id
+from kith.enrolment import Enrolment, Introduction, check_enrolments, template_id
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
 from kith.subjects import Forgotten, GalleryInfo, HistoryEntry, SubjectDetail, SubjectInfo, TemplateInfo
@@ -24,6 +24,7 @@ __all__ = [
     "GallerySettings",
     "GalleryStore",
     "HistoryEntry",
+    "Introduction",
     "Op",
     "Snapshot",
     "SubjectDetail",
@@ -68,8 +69,15 @@ class GalleryStore(Protocol):
         What follows one another for the same subject is one change; it is atomic, a batch of several is not: another
         client's change may come between. A template whose id is already there is not added again, its first sequence
         number is the answer. Nothing is written when one of the batch is refused: InvalidTemplate, ModelMismatch,
-        InvalidName, UnknownGallery. After StateUnavailable or StateFull a part may have been written; the same call
-        again completes it.
+        InvalidName, UnknownGallery. After StateUnavailable or StateFull a part may have been written, as before
+        NameTaken, when somebody has the external id of an introduction; the same call again completes it.
+        """
+        ...
+
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> None:
+        """Add a subject without templates; nothing changes where somebody is called so.
+
+        Raises UnknownGallery, InvalidName, NameTaken (another subject has that external id).
         """
         ...
 

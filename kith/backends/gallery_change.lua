@@ -54,25 +54,26 @@ local function move(from, source, to, target, ids, now_ms, how)
   return log('move', to, now_ms, sequence, slots, payload, extra)
 end
 
-function operations.create(name, model_id, dimension, bytes, settings, now_ms, epoch)
+function operations.create(name, model_id, dimension, bytes, settings, now_ms, epoch, sealed)
   if redis.call('EXISTS', g .. ':meta') == 0 then
     redis.call('HSET', g .. ':meta', 'model_id', model_id, 'dimension', dimension, 'width', bytes, 'settings', settings,
-      'created_ms', now_ms, 'epoch', epoch, 'sequence', 0, 'next_slot', 0, 'next_subject', 0, 'trimmed', 0)
+      'created_ms', now_ms, 'epoch', epoch, 'sequence', 0, 'next_slot', 0, 'next_subject', 0, 'trimmed', 0,
+      'sealed', sealed)
   end
   redis.call('SADD', KEYS[2], name)
   return {'ok'}
 end
 
--- What of an enrolment is new. ARGV from 4 on, for each subject: name, id if it is new, how many, and so many times
--- template_id, vector, image, quality. Gives those groups with their new templates' positions, the numbers of the names
+-- What of an enrolment is new. ARGV from 4 on, for each subject: name, id if it is new (or JSON {id, created_ms, external_id,
+-- metadata}), how many, and so many times template_id, vector, image, quality, enrolled_ms ('' for now). Gives those groups with their new templates' positions, the numbers of the names
 -- and, by template id, the sequence numbers known already; nil when a vector is of another size.
 local function look(bytes)
   local groups, names, ids, position = {}, {}, {}, 4
   while position <= #ARGV do
-    local last = position + 2 + 4 * tonumber(ARGV[position + 2])
+    local last = position + 2 + 5 * tonumber(ARGV[position + 2])
     table.insert(groups, {name = ARGV[position], id = ARGV[position + 1], from = position + 3, to = last, new = {}})
     table.insert(names, ARGV[position])
-    for at = position + 3, last, 4 do
+    for at = position + 3, last, 5 do
       table.insert(ids, ARGV[at])
       if #ARGV[at + 1] ~= bytes then
         return nil
@@ -84,11 +85,11 @@ local function look(bytes)
   for position, n in ipairs(redis.call('HMGET', g .. ':names', unpack(names))) do
     numbers[names[position]] = n and tonumber(n)
   end
-  for position, text in ipairs(redis.call('HMGET', g .. ':templates', unpack(ids))) do
+  for position, text in ipairs(#ids > 0 and redis.call('HMGET', g .. ':templates', unpack(ids)) or {}) do
     since[ids[position]] = text and cjson.decode(text)[6] or nil
   end
   for _, group in ipairs(groups) do
-    for at = group.from, group.to, 4 do
+    for at = group.from, group.to, 5 do
       if not since[ARGV[at]] and not seen[ARGV[at]] then
         seen[ARGV[at]] = true
         count = count + 1
@@ -99,9 +100,20 @@ local function look(bytes)
   return groups, numbers, since, count
 end
 
+-- Notes on `group` how it begins when it is a new subject; the external id of it that is somebody else's, or nil.
+local function introduce(group, taken)
+  local who = string.sub(group.id, 1, 1) == '{' and cjson.decode(group.id) or {id = group.id}
+  local external_id = who.external_id
+  if external_id and (taken[external_id] or redis.call('HEXISTS', g .. ':external', external_id) == 1) then
+    return external_id
+  end
+  taken[external_id or ''] = external_id
+  group.who = who
+end
+
 -- See `look` for ARGV. Each subject's new templates are one change; the answer holds the sequence number of every template.
 function operations.enrol(model_id, now_ms)
-  local meta = redis.call('HMGET', g .. ':meta', 'model_id', 'width')
+  local meta = redis.call('HMGET', g .. ':meta', 'model_id', 'width', 'key')
   if not meta[1] then
     return {'unknown_gallery'}
   end
@@ -109,16 +121,33 @@ function operations.enrol(model_id, now_ms)
   if not groups or meta[1] ~= model_id then
     return {'model_mismatch'}
   end
+  local begun, taken_ids = {}, {}
+  for _, group in ipairs(groups) do
+    local begins = #group.new > 0 or group.from > group.to
+    if begins and not numbers[group.name] and not begun[group.name] then
+      local taken = introduce(group, taken_ids)
+      if taken then
+        return {'external_id_taken', taken}
+      end
+      begun[group.name] = true
+    end
+  end
   now_ms = tonumber(now_ms)
   local slots, templates, records, used = nil, {}, {}, 0
   for _, group in ipairs(groups) do
-    if #group.new > 0 then
+    if #group.new > 0 or group.from > group.to and not numbers[group.name] then
       local sequence = next_sequence()
       slots = slots or take_slots(count)
       local n, created = numbers[group.name], nil
       if not n then
-        n, records[group.name] = add_subject(group.name, group.id, now_ms)
+        local who = group.who
+        n, records[group.name] = add_subject(group.name, who.id, who.created_ms or now_ms)
         numbers[group.name], created = n, true
+        if who.external_id then
+          redis.call('HSET', g .. ':external', who.external_id, n)
+          records[group.name].external_id = who.external_id
+        end
+        records[group.name].metadata = who.metadata or {}
       end
       local record = records[group.name] or subject(n)
       records[group.name] = record
@@ -129,7 +158,7 @@ function operations.enrol(model_id, now_ms)
         since[ARGV[at]] = sequence
         table.insert(record.templates, ARGV[at])
         table.insert(templates,
-          {n, slots[used], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], now_ms, sequence})
+          {n, slots[used], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4]) or now_ms, sequence})
       end
       table.insert(record.changes, sequence)
       log('enrol', n, now_ms, sequence, taken,
@@ -142,7 +171,7 @@ function operations.enrol(model_id, now_ms)
   end
   local answer = {'ok'}
   for _, group in ipairs(groups) do
-    for at = group.from, group.to, 4 do
+    for at = group.from, group.to, 5 do
       table.insert(answer, tostring(since[ARGV[at]]))
     end
   end

@@ -2,15 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
 from kith.backends.gallery_memory_log import catalogue_of, changes_after, detail_of, info_of, state_of, told_of
 from kith.backends.gallery_memory_state import MemoryGallery
 from kith.backends.gallery_memory_undo import undo
-from kith.enrolment import check_description, check_enrolments, check_template_ids
-from kith.errors import ModelMismatch, UnknownGallery, UnknownSubject
+from kith.enrolment import Introduction, check_description, check_enrolments, check_template_ids
+from kith.errors import ModelMismatch, NameTaken, UnknownGallery, UnknownSubject
 from kith.gallery import (
     Catalogue,
     Change,
@@ -67,10 +67,20 @@ class MemoryGalleryStore:
         with self._changed:
             gallery = self._gallery(name)
             check_enrolments(name, gallery.model_id, gallery.dimension, enrolments)
+            _check_introductions(gallery, subjects, enrolments)
             for subject, group in groupby(zip(subjects, enrolments, strict=True), key=lambda pair: pair[0]):
                 gallery.enrol(subject, [enrolment for _, enrolment in group])
             self._changed.notify_all()
             return [gallery.templates[each.template_id].info.sequence for each in enrolments]
+
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> None:
+        check_description(introduction.external_id, introduction.metadata)
+        with self._changed:
+            gallery = self._gallery(name)
+            if subject_name(subject) not in gallery.numbers:
+                _check_external(gallery, introduction.external_id)
+                gallery.put(gallery.add(subject_name(subject), introduction), [], [], created=True)
+                self._changed.notify_all()
 
     def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
         ids = check_template_ids(template_ids)
@@ -210,3 +220,22 @@ class MemoryGalleryStore:
             return self._galleries[name]
         except KeyError:
             raise UnknownGallery(f"there is no gallery {name}") from None
+
+
+def _check_introductions(gallery: MemoryGallery, subjects: Sequence[str], enrolments: Sequence[Enrolment]) -> None:
+    begun: set[str] = set()
+    taken: set[str | None] = set()
+    for subject, enrolment in zip(subjects, enrolments, strict=True):
+        known = subject in gallery.numbers or subject in begun or enrolment.template_id in gallery.templates
+        if not known and enrolment.introduction is not None:
+            _check_external(gallery, enrolment.introduction.external_id, taken)
+            taken.add(enrolment.introduction.external_id)
+        if not known:
+            begun.add(subject)
+
+
+def _check_external(gallery: MemoryGallery, external_id: str | None, taken: Collection[str | None] = ()) -> None:
+    if external_id is None:
+        return
+    if external_id in gallery.external or external_id in taken:
+        raise NameTaken(f"another subject of gallery {gallery.name} has the external id {external_id!r}")

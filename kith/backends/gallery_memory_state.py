@@ -8,7 +8,7 @@ from typing import Any
 
 from kith.backends.other_model_memory import OtherModel
 from kith.errors import NameTaken, SameSubject, UnknownSubject, UnknownTemplate
-from kith.gallery import Enrolment
+from kith.gallery import Enrolment, Introduction
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.journal import Op, Vectors
@@ -95,11 +95,13 @@ class MemoryGallery:
         if not new:
             return
         created = subject not in self.numbers
-        number = self._add(subject) if created else self.numbers[subject]
+        number = self.add(subject, enrolments[0].introduction) if created else self.numbers[subject]
         at_ms = now_ms()
         # In their order, and the first of two with the same id: `reversed` above kept the first.
         ids = [each for each in dict.fromkeys(each.template_id for each in enrolments) if each in new]
-        parts = [(new[i].vector.copy(), new[i].image, float(new[i].quality), at_ms) for i in ids]
+        parts = [
+            (e.vector.copy(), e.image, float(e.quality), e.enrolled_ms or at_ms) for e in map(new.__getitem__, ids)
+        ]
         self.put(number, ids, parts, created=created)
 
     def put(
@@ -171,7 +173,7 @@ class MemoryGallery:
         if self.numbers.get(to) == source:
             raise SameSubject(f"{subject!r} and {to!r} are the same subject of gallery {self.name}")
         created = to not in self.numbers
-        return self.move(source, self._add(to) if created else self.numbers[to], ids, created=created)
+        return self.move(source, self.add(to) if created else self.numbers[to], ids, created=created)
 
     def merge(self, subject: str, into: str) -> int:
         """All of `subject` to `into`."""
@@ -271,10 +273,17 @@ class MemoryGallery:
         self.records[number], self.numbers[back.name] = back, number
         return back
 
-    def _add(self, subject: str) -> int:
+    def add(self, subject: str, introduction: Introduction | None = None) -> int:
+        """A new subject; the number."""
+        said = introduction or Introduction()
         self._next_number += 1
         self.numbers[subject] = self._next_number
-        self.records[self._next_number] = Record(uuid.uuid4().hex[:16], subject, now_ms())
+        if said.external_id is not None:
+            self.external[said.external_id] = self._next_number
+        self.records[self._next_number] = Record(
+            *(said.subject_id or uuid.uuid4().hex[:16], subject, said.created_ms or now_ms()),
+            *(said.external_id, dict(said.metadata)),
+        )
         return self._next_number
 
     def _drop(self, number: int) -> None:

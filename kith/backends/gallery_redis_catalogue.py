@@ -24,7 +24,18 @@ _BLOCKS_AT_ONCE = 8
 #: Changes looked at in one run of the script.
 _CHANGES_AT_ONCE = 100
 
-_META = ("model_id", "dimension", "width", "epoch", "created_ms", "sequence", "settings", "next_slot", "vectors")
+_META = (
+    "model_id",
+    "dimension",
+    "width",
+    "epoch",
+    "created_ms",
+    "sequence",
+    "settings",
+    "next_slot",
+    "vectors",
+    "sealed",
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +51,7 @@ class _Reading:
     settings: str
     slots: int
     own: str
+    sealed: bool
     records: dict[int, Any] = field(default_factory=dict)
     templates: dict[str, Any] = field(default_factory=dict)
     blocks: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -58,7 +70,7 @@ def read_catalogue(script: GalleryScript, name: str, *, vectors: bool) -> Catalo
     while True:
         reading = _read_parts(script, name, vectors)
         if _bring_forward(script, name, reading, vectors):
-            return _catalogue(name, reading)
+            return _catalogue(script, name, reading)
         _log.warning("gallery %s changed under the reading beyond what its log still tells, reading again", name)
 
 
@@ -66,11 +78,13 @@ def _read_parts(script: GalleryScript, name: str, vectors: bool) -> _Reading:
     meta: Any = script.client.hmget(script.key(name, "meta"), *_META)
     if meta[0] is None:
         raise UnknownGallery(f"there is no gallery {name}")
-    model_id, dimension, width, epoch, created_ms, sequence, settings, slots, own = (
+    model_id, dimension, width, epoch, created_ms, sequence, settings, slots, own, sealed = (
         (value or b"b").decode() for value in meta
     )
     sizes = int(dimension), int(width)
-    reading = _Reading(model_id, *sizes, epoch, int(created_ms), int(sequence), settings, int(slots), own)
+    reading = _Reading(
+        model_id, *sizes, epoch, int(created_ms), int(sequence), settings, int(slots), own, sealed == "1"
+    )
     for number, record in script.client.hscan_iter(script.key(name, "subjects"), count=_SCAN):
         reading.records[int(number)] = json.loads(record)
     for template_id, template in script.client.hscan_iter(script.key(name, "templates"), count=_SCAN):
@@ -125,7 +139,7 @@ def _take(reading: _Reading, number: bytes, record: bytes, *templates: bytes) ->
             reading.blocks[slot // BLOCK_ROWS][slot % BLOCK_ROWS] = np.frombuffer(row, np.uint8)
 
 
-def _catalogue(name: str, reading: _Reading) -> Catalogue:
+def _catalogue(script: GalleryScript, name: str, reading: _Reading) -> Catalogue:
     subjects = {number: _detail(reading, record) for number, record in sorted(reading.records.items())}
     info = GalleryInfo(
         *(name, reading.model_id, reading.dimension, reading.sequence, len(subjects)),
@@ -133,7 +147,8 @@ def _catalogue(name: str, reading: _Reading) -> Catalogue:
         from_json(GallerySettings, reading.settings),
         *(reading.created_ms, reading.epoch),
     )
-    blocks = [each.view("<f4").astype(np.float32, copy=False) for each in reading.blocks]
+    rows = script.rows.of(name, reading.epoch, reading.dimension, reading.sealed)
+    blocks = [rows.unpack(each.data.cast("B"))[0] for each in reading.blocks]
     return Catalogue(info, subjects, blocks)
 
 

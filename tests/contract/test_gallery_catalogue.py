@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
-from kith.errors import OutOfReach, UnknownGallery
-from kith.gallery import Enrolment, GallerySettings, GalleryStore, template_id
+from kith.errors import NameTaken, OutOfReach, UnknownGallery
+from kith.gallery import Enrolment, GallerySettings, GalleryStore, Introduction, template_id
 from kith.gallery_past import Past, at, diff, read_past, read_pasts
+from kith.replica import Replica
 from tests.plain_gallery import DIMENSION, PlainGallery, key, unit
 
 
@@ -249,3 +250,46 @@ class TestPast:
 
         store.catalogue = catalogue  # type: ignore[method-assign, assignment]
         assert told(read_past(store, "door", 2)) == {"Bob": {key("Bob", 2)}}
+
+
+class TestIntroductions:
+    def test_whoever_comes_from_elsewhere_keeps_id_dates_and_notes(self, store: GalleryStore) -> None:
+        ann = Introduction("a" * 16, 1000, "ext", {"room": "7"})
+        first, second = (replace(face("Ann", seed), enrolled_ms=2000 + seed, introduction=ann) for seed in (1, 2))
+        assert store.enrol("door", [first, second]) == [1, 1]
+        found = store.show("door", "Ann")
+        assert (found.subject_id, found.created_ms, found.external_id, found.metadata) == (
+            *("a" * 16, 1000, "ext"),
+            {"room": "7"},
+        )
+        assert [each.enrolled_ms for each in found.templates] == [2001, 2002]
+        assert store.by_external_id("door", "ext") == "Ann"
+        # An introduction is for strangers: who is there stays as he is.
+        store.enrol("door", [replace(face("Ann", 3), introduction=Introduction("b" * 16, 5, "other"))])
+        assert store.show("door", "Ann").external_id == "ext"
+        store.undo("door", store.undo("door", 1) if store.undo("door", 2) else 0)
+        assert store.by_external_id("door", "ext") == "Ann"
+
+    def test_an_external_id_is_given_once(self, store: GalleryStore) -> None:
+        said = Introduction(external_id="x")
+        with pytest.raises(NameTaken, match="'x'"):
+            store.enrol("door", [replace(face(who, 1), introduction=said) for who in ("Ann", "Bob")])
+        assert store.info("door").sequence == 0
+        store.enrol("door", [replace(face("Ann", 1), introduction=said)])
+        store.rename("door", "Ann", "Anna")
+        # Known by its template, so nobody begins.
+        assert store.enrol("door", [replace(face("Ann", 1), introduction=said)]) == [1]
+        with pytest.raises(NameTaken):
+            store.introduce("door", "Bob", said)
+
+    def test_somebody_without_templates_is_introduced(self, store: GalleryStore) -> None:
+        store.introduce("door", "Ann", Introduction("c" * 16, 7, "x"))
+        store.introduce("door", "Ann", Introduction("d" * 16))
+        assert store.info("door").sequence == 1
+        found = store.show("door", "Ann")
+        assert (found.subject_id, found.created_ms, found.templates) == ("c" * 16, 7, ())
+        assert Replica(store.snapshot("door")).view.row_of("Ann") == 1
+        store.undo("door", 1)
+        assert store.subjects("door") == []
+        with pytest.raises(UnknownGallery):
+            store.introduce("gate", "Ann", Introduction())
