@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kith.client import Client
 from kith.errors import CannotMigrate, JobDead
 from kith.jobs import Content, ImageRef, Kind, Outcome
 from kith.migrating import Migrator
+from kith.migration import Migration
 from kith.settings import Settings, as_environment
 from kith.stack import Stack
 from tests.faults.cast import GALLERY, Cast, aligned_jpegs, enrol_half
@@ -71,7 +73,7 @@ def test_a_gallery_moves_and_goes_back_under_load_without_one_wrong_answer(setti
         with Load(client, cast, per_second=10) as load:
             load.wait_for_more(5)
             begin(client, pack)
-            told = []
+            told: list[Migration] = []
             migrator(client).embed(pack.model_id, told.append)
             assert client.galleries.info(GALLERY) == before
             load.wait_for_more(5)
@@ -85,7 +87,7 @@ def test_a_gallery_moves_and_goes_back_under_load_without_one_wrong_answer(setti
         assert model_of(client, cast) == before.model_id
         assert client.galleries.subjects(GALLERY) == subjects
     assert told[-1].missing == 0
-    sides = {each.model_id: [] for each in decisions}
+    sides: dict[str | None, list[int | None]] = {each.model_id: [] for each in decisions}
     for each in decisions:
         sides[each.model_id].append(each.gallery_version)
     assert set(sides) == {before.model_id, pack.model_id}
@@ -193,7 +195,7 @@ def test_the_command_killed_at_any_step_is_finished_by_the_same_command(settings
         former = client.galleries.info(GALLERY).model_id
         for embedded in (0, 10, 40):
             moving = command(settings, "--to", str(pack.path))
-            until(lambda least=embedded: moved(client) is not None and moved(client) >= least)
+            until(partial(has_moved, client, embedded))
             moving.kill()
             moving.wait(PATIENCE_S)
             assert model_of(client, cast) == former
@@ -219,9 +221,9 @@ def enrol_more(client: Client) -> None:
     until(lambda: client.galleries.info(GALLERY).templates == 12 + 70)
 
 
-def moved(client: Client) -> int | None:
+def has_moved(client: Client, least: int) -> bool:
     state = client.migrations.state(GALLERY)
-    return None if state is None else state.embedded
+    return state is not None and state.embedded >= least
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.Popen[bytes]:
