@@ -12,6 +12,7 @@ from kith.catalogue import Catalogue
 from kith.enrolment import Enrolment, Introduction, check_enrolments, template_id
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
+from kith.keys import KeyRing, KeyStore
 from kith.subjects import Forgotten, GalleryInfo, HistoryEntry, SubjectDetail, SubjectInfo, TemplateInfo
 
 __all__ = [
@@ -175,6 +176,14 @@ class GalleryStore(Protocol):
 
     def trim(self, name: str, keep_s: float) -> int:
         """Drop log entries older than `keep_s` seconds, never the newest one; how many. Raises UnknownGallery."""
+        ...
+
+    def reseal(self, name: str, ring: KeyRing, keys: KeyStore) -> int:
+        """Seal every vector of an encrypted gallery by the newest key of `ring`, of `keys`, while everybody goes on; how
+        many were. Then nothing needs the older keys, and nobody writes by them. Interrupted, the same call goes on.
+
+        Raises UnknownGallery, UnknownKey, KeysUnavailable.
+        """
         ...
 
     def incarnation(self) -> str:

@@ -4,6 +4,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
 from kith.backends.key_service import NamedWrapper
 from kith.backends.keys_directory import DirectoryKeys
@@ -33,6 +34,11 @@ def image_store(settings: Settings) -> ImageStore:
 
         return MinioImageStore(settings.store, image_bytes=settings.limits.image_bytes)
     return DirectoryImageStore(settings.store.directory.expanduser(), image_bytes=settings.limits.image_bytes)
+
+
+def gallery_store(settings: Settings, state: "redis.Redis", keys: KeyStore) -> RedisGalleryStore:
+    """The galleries; those made from now on are encrypted where the settings say so."""
+    return RedisGalleryStore(state, settings.redis.prefix, keys, encrypt=settings.security.encrypt)
 
 
 def key_store(settings: Settings) -> KeyStore:

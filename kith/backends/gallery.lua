@@ -1,15 +1,26 @@
 --[[ Galleries in Redis: the key schema and how it is written. gallery_change.lua holds the changes, gallery_undo.lua takes
-  them back, gallery_read.lua reads; all are sent as one script, this file first.
+  them back, gallery_read.lua reads, gallery_migrate.lua moves to another model; all are sent as one script, this file first.
 
   {prefix}:galleries           set     names of all galleries
   with g = {prefix}:g:{name}:
   g:meta                       hash    model_id, dimension, width (bytes of a packed row), epoch, created_ms, settings (JSON),
                                        sequence (of the newest change), next_slot (slots ever used), next_subject (numbers
-                                       ever given), trimmed (the newest sequence number cut off the log)
+                                       ever given), trimmed (the newest sequence number cut off the log), sealed (1 where
+                                       vectors are encrypted), key (id of the only key that may seal, since the
+                                       last sealing anew), vectors (b or c: which
+                                       of the two sets below is of its model), model_since (sequence of its last change of model)
   g:b:{k}                      string  packed block k of vectors: slot s is row s % 1024 of block s / 1024. float32 little
                                        endian, or sealed where the gallery is encrypted. May end early; what is missing,
                                        and every free slot, is zero
-  g:o:{k}                      string  beside it, 16 bytes a row: subject number (uint32, 0 for a free slot), quality (float32),
+  g:c:{k}                      string  the like, of another model: the one the gallery moves to, or has moved from. Which of b
+                                       and c is which, meta says; the other one exists only beside g:migration
+  g:w:{k}                      string  beside the other set, 8 bytes a row: sequence (float64) of the enrolment whose template its
+                                       vector is of, 0 for none. So it stays true when the two sets change places
+  g:migration                  hash    of the other set: model_id, dimension, width, pack, set (b or c), started_ms, have (how many
+                                       templates have a vector in it), switched (sequence of the last switch, or 0), settings
+                                       (JSON, in force when its model last was), puts
+  g:unable                     hash    template_id -> why its picture has no vector of the other model
+  g:o:{k}                      string  beside both, 16 bytes a row: subject number (uint32, 0 for a free slot), quality (float32),
                                        sequence of the change that put the template there (float64)
   g:n:{k}                      string  names of subjects 1024 k .. 1024 k + 1023, a JSON line [number, id, name] each, in no order
   g:templates                  hash    template_id -> JSON [number, slot, image, quality, enrolled_ms, sequence]
@@ -65,6 +76,11 @@ end
 
 local function missing()
   return {redis.call('EXISTS', g .. ':meta') == 0 and 'unknown_gallery' or 'unknown_subject'}
+end
+
+-- Whether a row may be written: none is held to a key before the gallery was first sealed anew.
+local function sealed_by(key, row)
+  return not key or string.sub(row, 1, #key) == key
 end
 
 local function next_sequence()

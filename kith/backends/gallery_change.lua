@@ -66,8 +66,9 @@ end
 
 -- What of an enrolment is new. ARGV from 4 on, for each subject: name, id if it is new (or JSON {id, created_ms, external_id,
 -- metadata}), how many, and so many times template_id, vector, image, quality, enrolled_ms ('' for now). Gives those groups with their new templates' positions, the numbers of the names
--- and, by template id, the sequence numbers known already; nil when a vector is of another size.
-local function look(bytes)
+-- and, by template id, the sequence numbers known already; nil and why when a vector is of another size or
+-- sealed by a key that may not seal any more.
+local function look(bytes, key)
   local groups, names, ids, position = {}, {}, {}, 4
   while position <= #ARGV do
     local last = position + 2 + 5 * tonumber(ARGV[position + 2])
@@ -76,7 +77,10 @@ local function look(bytes)
     for at = position + 3, last, 5 do
       table.insert(ids, ARGV[at])
       if #ARGV[at + 1] ~= bytes then
-        return nil
+        return nil, 'model_mismatch'
+      end
+      if not sealed_by(key, ARGV[at + 1]) then
+        return nil, 'stale_key'
       end
     end
     position = last + 1
@@ -117,9 +121,12 @@ function operations.enrol(model_id, now_ms)
   if not meta[1] then
     return {'unknown_gallery'}
   end
-  local groups, numbers, since, count = look(tonumber(meta[2]))
-  if not groups or meta[1] ~= model_id then
+  if meta[1] ~= model_id then
     return {'model_mismatch'}
+  end
+  local groups, numbers, since, count = look(tonumber(meta[2]), meta[3])
+  if not groups then
+    return {numbers}
   end
   local begun, taken_ids = {}, {}
   for _, group in ipairs(groups) do

@@ -261,8 +261,8 @@ class MemoryGallery:
         return self.log[position] if 0 <= position < len(self.log) else None
 
     def bring_back(self, number: int, record: Record, told: int) -> Record | None:
-        """A subject that ended, without its templates; None when somebody else has its name by now. told: the entry that
-        ended it and so tells of it, negative where that is another subject's."""
+        """A subject that ended, without its templates; None when somebody else has its name by now. told: the entry
+        that ended it and so tells of it, negative where that is another subject's."""
         if record.name in self.numbers or number in self.records:
             return None
         back = deepcopy(record)

@@ -29,9 +29,13 @@ function operations.migrate_put(model_id, count)
     return {'ok', 0}
   end
   local bytes, set, fresh, last = tonumber(other[2]), ':' .. other[3] .. ':', 0, 3 + 2 * tonumber(count)
+  local key = redis.call('HGET', g .. ':meta', 'key')
   for position = 4, last, 2 do
     if #ARGV[position + 1] ~= bytes then
       return {'model_mismatch'}
+    end
+    if not sealed_by(key, ARGV[position + 1]) then
+      return {'stale_key'}
     end
   end
   redis.call('HINCRBY', g .. ':migration', 'puts', 1)

@@ -30,13 +30,13 @@ end
 -- A template is the one of the change if it was put there by the change (enrol), or before it (move): a slot used again
 -- since has a later number. What was before the last change of model is not told: rows are of the model of now.
 function operations.changes(after, limit)
-  local meta = redis.call('HMGET', g .. ':meta', 'trimmed', 'width', 'dimension', 'model_since')
+  local meta = redis.call('HMGET', g .. ':meta', 'trimmed', 'width', 'dimension', 'model_since', 'epoch', 'sealed')
   if not meta[1] then
     return {'unknown_gallery'}
   end
   local bytes, templates = tonumber(meta[2]), 0
   local reaches, set = math.max(tonumber(meta[1]), tonumber(meta[4] or 0)), own()
-  local answer = {'ok', tostring(reaches), meta[3]}
+  local answer = {'ok', tostring(reaches), meta[3], meta[5], meta[6] or '0'}
   if reaches > tonumber(after) then
     return answer
   end

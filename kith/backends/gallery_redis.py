@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import redis
 
 from kith.backends.gallery_redis_catalogue import read_catalogue, subject_detail, template_info
 from kith.backends.gallery_redis_log import read_changes, read_history, read_snapshot
+from kith.backends.gallery_resealing import reseal
+from kith.backends.gallery_rows import RowFormats, Rows
 from kith.backends.gallery_script import Call, GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.enrolment import check_description, check_enrolments, check_template_ids
-from kith.errors import Misconfigured, ModelMismatch, UnknownGallery
+from kith.enrolment import Introduction, check_description, check_enrolments, check_template_ids
+from kith.errors import KeysUnavailable, Misconfigured, ModelMismatch, UnknownGallery
 from kith.gallery import (
     Catalogue,
     Change,
@@ -27,6 +30,7 @@ from kith.gallery import (
 )
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
+from kith.keys import KeyRing, KeyStore
 from kith.names import gallery_name, subject_name
 from kith.wire import from_json, to_json
 
@@ -40,14 +44,18 @@ _META = ("model_id", "dimension", "sequence", "settings", "created_ms", "epoch")
 
 
 class RedisGalleryStore:
-    """GalleryStore on a client that does not decode replies. prefix: of all keys."""
+    """GalleryStore on a client that does not decode replies. prefix: of all keys. keys: of encrypted galleries.
+    encrypt: whether galleries made from now on are."""
 
-    def __init__(self, client: redis.Redis, prefix: str = "kith") -> None:
+    def __init__(
+        self, client: redis.Redis, prefix: str = "kith", keys: KeyStore | None = None, *, encrypt: bool = False
+    ) -> None:
         if client.get_connection_kwargs().get("decode_responses"):
             raise Misconfigured("the gallery's Redis client must not decode replies: vectors are bytes")
         self._client = client
         self._prefix = prefix
-        self._script = GalleryScript(client, prefix)
+        self._script = GalleryScript(client, prefix, RowFormats(keys))
+        self._encrypt = encrypt
 
     def create(
         self, name: str, *, model_id: str, dimension: int, settings: GallerySettings | None = None
@@ -55,9 +63,10 @@ class RedisGalleryStore:
         gallery_name(name)
         text = to_json(settings or GallerySettings())
         with mapped_redis_errors(f"creating gallery {name}"):
-            self._script.run(
-                [(name, "create", name, model_id, dimension, 4 * dimension, text, now_ms(), uuid.uuid4().hex)]
-            )
+            if not self._client.exists(self._script.key(name, "meta")):
+                width = self._script.rows.width(name, dimension, self._encrypt)
+                made = (name, model_id, dimension, width, text, now_ms(), uuid.uuid4().hex, int(self._encrypt))
+                self._script.run([(name, "create", *made)])
         info = self.info(name)
         if (info.model_id, info.dimension) != (model_id, dimension):
             raise ModelMismatch(
@@ -81,21 +90,37 @@ class RedisGalleryStore:
             return int(self._script.ask(name, "settings", to_json(settings), now_ms())[0])
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
+        try:
+            return self._enrol(name, enrolments)
+        except KeysUnavailable:
+            # Sealed anew since we read the keys. What was written before that stands, and is known by its ids.
+            self._script.rows.renew(name)
+            return self._enrol(name, enrolments)
+
+    def _enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
         subjects = [subject_name(enrolment.subject) for enrolment in enrolments]
         with mapped_redis_errors(f"reading gallery {name}"):
-            meta: Any = self._client.hmget(self._script.key(name, "meta"), "model_id", "dimension")
-        model_id, dimension = meta
+            fields = ("model_id", "dimension", "epoch", "sealed")
+            meta: Any = self._client.hmget(self._script.key(name, "meta"), *fields)
+        model_id, dimension, epoch, sealed = meta
         if model_id is None:
             raise UnknownGallery(f"there is no gallery {name}")
         # Before anything is sent, so that one bad template leaves nothing behind. No race: a gallery keeps its model.
         check_enrolments(name, model_id.decode(), int(dimension), enrolments)
-        calls = _enrol_calls(name, model_id, subjects, enrolments)
+        rows = self._script.rows.of(name, epoch.decode(), int(dimension), sealed == b"1")
+        calls = _enrol_calls(name, model_id, subjects, enrolments, rows)
         sequences: list[int] = []
         with mapped_redis_errors(f"enrolling in gallery {name}"):
             for start in range(0, len(calls), _PIPELINE):
                 for reply in self._script.run(calls[start : start + _PIPELINE]):
                     sequences.extend(map(int, checked(name, reply)))
         return sequences
+
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> None:
+        check_description(introduction.external_id, introduction.metadata)
+        with mapped_redis_errors(f"introducing a subject to gallery {name}"):
+            model_id: Any = self._client.hget(self._script.key(name, "meta"), "model_id")
+            self._script.ask(name, "enrol", model_id or "", now_ms(), subject_name(subject), _who(introduction), 0)
 
     def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
         ids = check_template_ids(template_ids)
@@ -196,6 +221,10 @@ class RedisGalleryStore:
             if some < _TRIM_AT_ONCE:
                 return cut
 
+    def reseal(self, name: str, ring: KeyRing, keys: KeyStore) -> int:
+        """Seal everything by the newest key of `ring`, see kith.backends.gallery_resealing."""
+        return reseal(self._script, name, ring, keys)
+
     def incarnation(self) -> str:
         with mapped_redis_errors("asking Redis who it is"):
             server: Any = self._client.info("server")
@@ -223,11 +252,14 @@ class RedisGalleryStore:
         return infos
 
 
-def _enrol_calls(name: str, model_id: bytes, subjects: Sequence[str], enrolments: Sequence[Enrolment]) -> list[Call]:
+def _enrol_calls(
+    name: str, model_id: bytes, subjects: Sequence[str], enrolments: Sequence[Enrolment], rows: Rows
+) -> list[Call]:
     """Runs of the script, each with whole subjects; only a subject with more templates than fit is cut in several."""
     at_ms = now_ms()
     calls: list[list[Any]] = []
     room = 0
+    packed = iter(rows.pack(np.stack([each.vector for each in enrolments])) if enrolments else ())
     for subject, group in groupby(zip(subjects, enrolments, strict=True), key=lambda pair: pair[0]):
         each = [enrolment for _, enrolment in group]
         for start in range(0, len(each), _AT_ONCE):
@@ -236,11 +268,26 @@ def _enrol_calls(name: str, model_id: bytes, subjects: Sequence[str], enrolments
                 calls.append([name, "enrol", model_id, at_ms])
                 room = _AT_ONCE
             room -= len(some)
-            calls[-1] += [subject, _new_id(), len(some)]
+            calls[-1] += [subject, _who(each[0].introduction), len(some)]
             for enrolment in some:
-                vector = enrolment.vector.astype("<f4", copy=False).tobytes()
-                calls[-1] += [enrolment.template_id, vector, enrolment.image, repr(float(enrolment.quality))]
+                quality = repr(float(enrolment.quality))
+                calls[-1] += [enrolment.template_id, next(packed), enrolment.image, quality]
+                calls[-1].append(enrolment.enrolled_ms or "")
     return [tuple(call) for call in calls]
+
+
+def _who(introduction: Introduction | None) -> str:
+    if introduction is None:
+        return _new_id()
+    said = {
+        "created_ms": introduction.created_ms,
+        "external_id": introduction.external_id,
+        "metadata": dict(introduction.metadata),
+    }
+    # Without what is empty: Lua knows no null, and an empty table may be a list.
+    return json.dumps(
+        {"id": introduction.subject_id or _new_id(), **{key: value for key, value in said.items() if value}}
+    )
 
 
 def _new_id() -> str:

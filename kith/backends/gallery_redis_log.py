@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import redis
 
+from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript, checked
 from kith.errors import UnknownGallery
 from kith.gallery_settings import GallerySettings
-from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
+from kith.journal import BLOCK_ROWS, FREE, Change, Op, Snapshot
 from kith.subjects import HistoryEntry
 from kith.wire import from_json
 
@@ -51,16 +52,17 @@ def read_changes(
     for name, reply in zip(names, script.run([(name, "changes", after[name], limit) for name in names]), strict=True):
         if reply[0] == b"unknown_gallery":
             continue
-        trimmed, dimension, *entries = checked(name, reply)
+        trimmed, dimension, epoch, sealed, *entries = checked(name, reply)
         # The log has no holes, so a number that is missing was trimmed away; or is of another model's vectors.
         if int(trimmed) > after[name]:
             changes[name] = [Change(after[name], Op.RELOAD)]
         elif entries:
-            changes[name] = [_change(int(dimension), *entry) for entry in entries]
+            packed = script.rows.of(name, epoch.decode(), int(dimension), sealed == b"1")
+            changes[name] = [_change(packed, *entry) for entry in entries]
     return changes
 
 
-def _change(dimension: int, number: bytes, flat: Sequence[bytes], payload: bytes, rows: Sequence[bytes]) -> Change:
+def _change(packed: Rows, number: bytes, flat: Sequence[bytes], payload: bytes, rows: Sequence[bytes]) -> Change:
     fields = _fields(flat)
     sequence, op, at_ms = int(number), Op(fields["op"]), int(fields["at"])
     about, gone = int(fields["n"]), int(fields.get("gone", 0))
@@ -76,15 +78,17 @@ def _change(dimension: int, number: bytes, flat: Sequence[bytes], payload: bytes
         return Change(sequence, op, at_ms, settings=from_json(GallerySettings, told["settings"]))
     if op not in (Op.ENROL, Op.MOVE):
         return Change(sequence, op, at_ms, about, told["id"], told["name"])
-    owners = np.frombuffer(b"".join(rows[::2]), OWNER)
-    there = [bool(row) for row in rows[::2]]
-    vectors = np.frombuffer(b"".join(rows[1::2]), "<f4").astype(np.float32, copy=False)
+    there = {slot: row for slot, row in zip(slots, rows[::2], strict=True) if row}
+    qualities = np.frombuffer(b"".join(there.values()), OWNER)["quality"].astype(np.float32)
+    vectors, altered = packed.unpack(b"".join(rows[1::2]))
+    held = [place for place in range(len(there)) if place not in altered]
+    kept = [slot for place, slot in enumerate(there) if place not in altered]
     return Change(
         *(sequence, op, at_ms, about, told["id"], told["name"]),
-        slots=tuple(slot for slot, here in zip(slots, there, strict=True) if here),
-        vectors=vectors.reshape(-1, dimension),
-        qualities=owners["quality"].astype(np.float32),
-        lost=tuple(slot for slot, here in zip(slots, there, strict=True) if not here),
+        slots=tuple(kept),
+        vectors=vectors if not altered else vectors[held],
+        qualities=qualities if not altered else qualities[held],
+        lost=tuple(slot for slot in slots if slot not in kept),
         gone=gone,
     )
 
@@ -171,13 +175,24 @@ def _position(script: GalleryScript, name: str) -> tuple[int, str]:
 
 
 def _read_parts(script: GalleryScript, name: str) -> Snapshot:
-    fields = ("model_id", "dimension", "epoch", "sequence", "next_slot", "next_subject", "settings", "vectors")
+    fields = (
+        "model_id",
+        "dimension",
+        "epoch",
+        "sequence",
+        "next_slot",
+        "next_subject",
+        "settings",
+        "vectors",
+        "sealed",
+    )
     meta: Any = script.client.hmget(script.key(name, "meta"), *fields)
     if meta[0] is None:
         raise UnknownGallery(f"there is no gallery {name}")
-    model_id, dimension, epoch, sequence, slots, subjects, settings, own = (
+    model_id, dimension, epoch, sequence, slots, subjects, settings, own, sealed = (
         (value or OWN_SET).decode() for value in meta
     )
+    packed_as = script.rows.of(name, epoch, int(dimension), sealed == "1")
     snapshot = Snapshot(
         *(name, model_id, int(dimension), epoch, int(sequence)), settings=from_json(GallerySettings, settings)
     )
@@ -193,7 +208,7 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
                 pipe.get(script.key(name, f"o:{block}"))
             replies = pipe.execute()
         for packed, owned in zip(replies[::2], replies[1::2], strict=True):
-            _add_block(snapshot, packed or b"", owned or b"")
+            _add_block(snapshot, packed_as, packed or b"", owned or b"")
     chunks = range(int(subjects) // _NAMES_CHUNK + 1)
     for start in chunks[::_NAMES_AT_ONCE]:
         with script.client.pipeline(transaction=False) as pipe:
@@ -205,13 +220,14 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
     return snapshot
 
 
-def _add_block(snapshot: Snapshot, packed: bytes, owned: bytes) -> None:
-    vectors = np.frombuffer(packed, "<f4").astype(np.float32, copy=False).reshape(-1, snapshot.dimension)
+def _add_block(snapshot: Snapshot, packed_as: Rows, packed: bytes, owned: bytes) -> None:
+    vectors, altered = packed_as.unpack(packed)
     owners = np.frombuffer(owned, OWNER)
     # The two are read one after the other, and grow together: what one has more of, the log tells of.
     rows = min(len(vectors), len(owners))
     snapshot.blocks.append(vectors[:rows])
     snapshot.owners.append(owners["number"][:rows].astype(np.int32))
+    snapshot.owners[-1][[row for row in altered if row < rows]] = FREE
     snapshot.qualities.append(owners["quality"][:rows].astype(np.float32))
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import redis
 
 from kith.backends.gallery_redis_log import OWNER, read_snapshot
+from kith.backends.gallery_rows import RowFormats, Rows
 from kith.backends.gallery_script import Call, GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.errors import CannotMigrate, UnknownGallery
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.journal import BLOCK_ROWS, FREE, Snapshot, Vectors
+from kith.keys import KeyStore
 from kith.migration import Migration, Missing, check_vectors
 from kith.wire import from_json, to_json
 
@@ -24,15 +26,16 @@ _FIELDS = ("model_id", "dimension", "pack", "started_ms", "switched", "settings"
 
 
 class RedisMigrationStore:
-    """MigrationStore on a client that does not decode replies. prefix: of all keys."""
+    """MigrationStore on a client that does not decode replies. prefix: of all keys. keys: of encrypted galleries."""
 
-    def __init__(self, client: redis.Redis, prefix: str = "kith") -> None:
+    def __init__(self, client: redis.Redis, prefix: str = "kith", keys: KeyStore | None = None) -> None:
         self._client = client
-        self._script = GalleryScript(client, prefix)
+        self._script = GalleryScript(client, prefix, RowFormats(keys))
 
     def begin(self, name: str, *, model_id: str, dimension: int, pack: str) -> Migration:
         with mapped_redis_errors(f"beginning to migrate gallery {name}"):
-            self._script.ask(name, "migrate_begin", model_id, dimension, 4 * dimension, pack, now_ms())
+            width = self._packed(name, dimension).width
+            self._script.ask(name, "migrate_begin", model_id, dimension, width, pack, now_ms())
         state = self.state(name)
         if state is None or state.model_id != model_id:
             raise CannotMigrate(f"somebody else has ended the migration of gallery {name} meanwhile")
@@ -101,7 +104,8 @@ class RedisMigrationStore:
         each = list(vectors.items())
         for start in range(0, len(each), _AT_ONCE):
             some = each[start : start + _AT_ONCE]
-            rows = [part for template_id, vector in some for part in (template_id, vector.astype("<f4").tobytes())]
+            packed = self._packed(name, state.dimension).pack(np.stack([vector for _, vector in some]))
+            rows = [part for (template_id, _), row in zip(some, packed, strict=True) for part in (template_id, row)]
             calls.append((name, "migrate_put", model_id, len(some), *rows))
         if unable:
             calls.append((name, "migrate_put", model_id, 0, *(part for pair in unable.items() for part in pair)))
@@ -131,7 +135,7 @@ class RedisMigrationStore:
                 packed: Any = self._client.get(self._key(name, f"{own}:{block}"))
                 owned, since = self._rows(name, block)
                 rows = np.zeros((len(owners), int(dimension)), np.float32)
-                known = np.frombuffer(packed or b"", "<f4").reshape(-1, int(dimension))[: len(rows)]
+                known = self._packed(name, int(dimension)).unpack(packed or b"")[0][: len(rows)]
                 rows[: len(known)] = known
                 there = np.zeros(len(owners), np.bool_)
                 same = min(len(owners), len(owned))
@@ -156,6 +160,12 @@ class RedisMigrationStore:
     def end(self, name: str) -> None:
         with mapped_redis_errors(f"ending the migration of gallery {name}"):
             self._script.ask(name, "migrate_end")
+
+    def _packed(self, name: str, dimension: int) -> Rows:
+        epoch, sealed = self._client.hmget(self._key(name, "meta"), "epoch", "sealed")  # type: ignore[misc]
+        if epoch is None:
+            raise UnknownGallery(f"there is no gallery {name}")
+        return self._script.rows.of(name, epoch.decode(), dimension, sealed == b"1")
 
     def _key(self, name: str, part: str) -> str:
         return self._script.key(name, part)

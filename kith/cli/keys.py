@@ -12,7 +12,7 @@ from kith.cli.wording import time_of
 from kith.client import Client
 from kith.custody import destroy as destroy_keys
 from kith.custody import rotate as rotate_key
-from kith.keys import SIGNING
+from kith.keys import SIGNING, KeyRing
 from kith.names import gallery_name
 
 app = typer.Typer()
@@ -45,11 +45,24 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 
 @_group.command()
-def rotate(context: typer.Context, gallery: _Gallery, as_json: Json = False) -> None:
-    """Make a new key, which seals from now on. The old ones stay and open what they sealed."""
+def rotate(
+    context: typer.Context,
+    gallery: _Gallery,
+    reseal: Annotated[
+        bool, typer.Option("--reseal", help="Seal everything anew by it and destroy the older ones.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a new key, which seals from now on. The old ones stay and open what they sealed, unless --reseal."""
     gallery = gallery_name(gallery)
     with client_for(context) as client:
-        ring = rotate_key(client.keys, client.audit, gallery, command_line_actor())
+
+        def anew(ring: KeyRing) -> None:
+            count = client.galleries.reseal(gallery, ring, client.keys)
+            say(f"{count:,} templates sealed anew")
+
+        by = command_line_actor()
+        ring = rotate_key(client.keys, client.audit, gallery, by, anew if reseal else None)
     key_id = ring.newest.key_id.hex()
     if as_json:
         answer_json({"gallery": gallery, "key": key_id, "older": ring.key_ids[:-1]})

@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kith.audited import AuditedGalleryStore
+from kith.backends.audit_memory import MemoryAudit
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
+from kith.backends.keys_directory import DirectoryKeys
 from kith.errors import (
     CannotUndo,
     InvalidName,
@@ -69,13 +73,16 @@ def view_names(view: GalleryView) -> list[tuple[str, str]]:
     return [row for chunk in view._table for row in chunk if row is not None]
 
 
-@pytest.fixture(params=["memory", "redis"])
-def fresh(request: pytest.FixtureRequest) -> Callable[[], GalleryStore]:
+@pytest.fixture(params=["memory", "redis", "encrypted", "audited"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], GalleryStore]:
     """Makes an empty store."""
     if request.param == "memory":
         return MemoryGalleryStore
-    client = request.getfixturevalue("redis_client")
-    return lambda: RedisGalleryStore(client, f"t{uuid.uuid4().hex[:12]}")
+    if request.param == "audited":
+        return lambda: AuditedGalleryStore(MemoryGalleryStore(), MemoryAudit(), "cli:test@here")
+    client, encrypt = request.getfixturevalue("redis_client"), request.param == "encrypted"
+    keys = DirectoryKeys(tmp_path / "keys") if encrypt else None
+    return lambda: RedisGalleryStore(client, f"t{uuid.uuid4().hex[:12]}", keys, encrypt=encrypt)
 
 
 @pytest.fixture

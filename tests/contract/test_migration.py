@@ -1,12 +1,14 @@
 """One contract for every migration store: the one in a process, and Redis (a real Valkey server)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
+from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.migration_memory import MemoryMigrationStore
 from kith.backends.migration_redis import RedisMigrationStore
 from kith.enrolment import Enrolment, template_id
@@ -86,14 +88,17 @@ def expected(dimension: int, **seeds: list[int]) -> dict[str, list[bytes]]:
     return {name: sorted(unit(seed + more, dimension).tobytes() for seed in each) for name, each in seeds.items()}
 
 
-@pytest.fixture(params=["memory", "redis"])
-def house(request: pytest.FixtureRequest) -> House:
+@pytest.fixture(params=["memory", "redis", "encrypted"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
     if request.param == "memory":
         galleries = MemoryGalleryStore()
         made = House(galleries, MemoryMigrationStore(galleries))
     else:
         client, prefix = request.getfixturevalue("redis_client"), request.getfixturevalue("prefix")
-        made = House(RedisGalleryStore(client, prefix), RedisMigrationStore(client, prefix))
+        encrypt = request.param == "encrypted"
+        keys = DirectoryKeys(tmp_path / "keys") if encrypt else None
+        galleries = RedisGalleryStore(client, prefix, keys, encrypt=encrypt)
+        made = House(galleries, RedisMigrationStore(client, prefix, keys))
     made.galleries.create("door", model_id="m", dimension=DIMENSION, settings=BEFORE)
     return made
 
