@@ -179,8 +179,8 @@ class GalleryStore(Protocol):
         ...
 
     def reseal(self, name: str, ring: KeyRing, keys: KeyStore) -> int:
-        """Seal every vector of an encrypted gallery by the newest key of `ring`, of `keys`, while everybody goes on; how
-        many were. Then nothing needs the older keys, and nobody writes by them. Interrupted, the same call goes on.
+        """Seal every vector of an encrypted gallery by the newest key of `ring`, of `keys`, while everybody goes on;
+        how many were. Then nothing needs the older keys, and nobody writes by them. Interrupted, the same call goes on.
 
         Raises UnknownGallery, UnknownKey, KeysUnavailable.
         """

@@ -206,8 +206,7 @@ class MemoryGalleryStore:
             gallery.trimmed += old
             return old
 
-    def reseal(self, name: str, ring: KeyRing, keys: KeyStore) -> int:
-        # Nothing here is at rest.
+    def reseal(self, name: str, ring: KeyRing, keys: KeyStore) -> int:  # noqa: ARG002 (nothing here is at rest)
         self.info(name)
         return 0
 

@@ -162,7 +162,8 @@ class RedisMigrationStore:
             self._script.ask(name, "migrate_end")
 
     def _packed(self, name: str, dimension: int) -> Rows:
-        epoch, sealed = self._client.hmget(self._key(name, "meta"), "epoch", "sealed")  # type: ignore[misc]
+        meta: Any = self._client.hmget(self._key(name, "meta"), "epoch", "sealed")
+        epoch, sealed = meta
         if epoch is None:
             raise UnknownGallery(f"there is no gallery {name}")
         return self._script.rows.of(name, epoch.decode(), dimension, sealed == b"1")
