@@ -56,7 +56,7 @@ class SealedRows:
 
     def unpack(self, rows: bytes | memoryview) -> tuple[Vectors, list[int]]:
         # A free row is zero; a sealed one never is, it has a key's id and a nonce.
-        held: list[bool] = np.frombuffer(rows, np.uint8).reshape(-1, self.width).any(axis=1).tolist()
+        held = [bool(each) for each in np.frombuffer(rows, np.uint8).reshape(-1, self.width).any(axis=1)]
         opened = self._sealer.open_many(rows, held)
         if any(fault.reason == "unknown_key" for fault in opened.faults):
             # Not this row but the key is at fault, and with it the gallery.
