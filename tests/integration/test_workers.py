@@ -68,6 +68,8 @@ class Script:
         time.sleep(self.takes_s)
         if self.trouble is not None:
             raise self.trouble
+        if job.kind is Kind.REEMBED:
+            return []
         face = Face(Outcome.MATCH, subject="Ada", nearest="Ada", score=0.9)
         return [decide(job, n, Outcome.MATCH, face=face) for n in range(len(job.images))]
 
@@ -154,6 +156,18 @@ def test_a_live_job_whose_publication_lost_its_answer_is_published_once(
     house.worker.handle(house.accept(lane=Lane.LIVE, expires_ms=now_ms() + 60_000))
     assert answers == [Published.NOW, Published.BEFORE]
     assert house.outcomes() == [("j1:0", "match"), ("j1:1", "match")]
+
+
+@pytest.mark.parametrize("lane", [Lane.BULK, Lane.INTERACTIVE])
+def test_a_job_that_asks_for_no_decision_is_finished_and_publishes_nothing(house: House, lane: Lane) -> None:
+    job = EmbedJob("j1", Kind.REEMBED, "g", lane, (ImageRef("a", template="t"),), now_ms(), model_id="m")
+    house.ledger.accept_many([job])
+    house.worker.handle(wire.to_json(job))
+    assert house.outcomes() == []
+    assert house.ledger.state("j1").state == "done"
+    assert house.ledger.open_count() == 0
+    house.worker.handle(wire.to_json(job))
+    assert house.script.done == ["j1"]
 
 
 def test_of_two_workers_with_the_same_live_job_one_publishes(house: House) -> None:
