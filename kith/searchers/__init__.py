@@ -1,1 +1,1 @@
-"""Fast passes for kith.similarity on torch: int8 on a CPU, half precision on a GPU. Answers are those of the reference."""
+"""Searching with torch: int8 on a CPU, half precision on a GPU. The answers are those of kith.similarity.search."""

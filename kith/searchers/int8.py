@@ -1,10 +1,13 @@
-"""Templates as int8, and the pass that scores them: a quarter of the bytes, and the multiplications that CPUs do fastest.
+"""Templates as int8, and the pass that scores them: a quarter of the bytes, and what CPUs multiply fastest.
 
 A block has one scale, so that scores of a block compare as integers. A unit vector x = s·q + e is stored as q; the
 greatest |e| of a block bounds what is lost: for a probe p = t·r + f the score differs from t·s·(r·q) by
 |t·r·e + f·x| ≤ |t·r||e| + |f||x|.
 """
 
+import math
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +16,19 @@ from numpy.typing import NDArray
 
 from kith.errors import Misconfigured
 from kith.journal import BLOCK_ROWS, Vectors
+from kith.searchers.packed import Piece
 from kith.similarity.passes import ArrayScores
 
 _LEVELS = 127
+
+#: Numbers of a row up to which the product with one probe reads memory nearly in order.
+_NARROW = 128
+
+#: Codes of a gallery that stay in the cache from one search to the next.
+_CACHED_BYTES = 8 << 20
+
+#: Scores of one pass: few enough to stay in the cache, enough to be worth a look.
+_SCORES_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +44,20 @@ class Codes:
 
 
 def encode(vectors: Vectors, *, each: bool) -> Codes:
-    """float32 (n, d) as int8, with a scale for `each` vector or one for all. Numbers that are none are taken as zero."""
-    exact = np.nan_to_num(vectors, posinf=0.0, neginf=0.0).astype(np.float64)
+    """float32 (n, d) as int8, with a scale for `each` vector or one for all. What is not a number is zero."""
+    exact = vectors.astype(np.float64)
+    if not np.isfinite(exact.sum()):
+        exact = np.nan_to_num(exact, posinf=0.0, neginf=0.0)
     most = np.abs(exact).max(axis=1, keepdims=True, initial=0.0) if each else np.abs(exact).max(initial=0.0)
-    scale = np.where(most > 0, most / _LEVELS, 1.0)
+    scale = np.maximum(most / _LEVELS, np.finfo(np.float32).tiny)
     codes = np.rint(exact / scale)
-    off = exact - codes * scale
-    return Codes(
-        codes.astype(np.int8), scale, np.linalg.norm(codes * scale, axis=1), np.linalg.norm(off, axis=1),
-        np.linalg.norm(exact, axis=1),
-    )  # fmt: skip
+    kept = codes * scale
+    return Codes(codes.astype(np.int8), scale, _norms(kept), _norms(exact - kept), _norms(exact))
+
+
+def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return norms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,27 +94,87 @@ class Stretch:
 
 
 class Int8Pass:
-    """Scores `blocks` of the rows from their stretch. drops: per block (from 0) the rows that are not to be found."""
+    """Scores the blocks of consecutive `pieces`. cold: whether they are read from memory, not from a cache."""
 
-    def __init__(
-        self, stretch: Stretch, blocks: range, drops: list[tuple[int, NDArray[np.intp] | slice]], probes: Codes
-    ) -> None:
-        self._stretch, self._blocks, self._drops, self._probes = stretch, blocks, drops, probes
+    def __init__(self, pieces: Sequence[Piece[Stretch]], probes: Codes, *, cold: bool) -> None:
+        self._pieces, self._probes, self._cold = pieces, probes, cold
 
     def score(self, probes: Vectors) -> ArrayScores:
-        """`probes` are those the pass was made for."""
-        coded, stretch = self._probes, self._stretch
-        raw = torch._int_mm(torch.from_numpy(coded.codes), stretch.codes.t()).numpy()
-        unit = coded.scale * stretch.scale
-        bound = np.outer(coded.size, stretch.off) + np.outer(coded.off, stretch.norm)
-        scores = ArrayScores(self._blocks, raw.reshape(len(probes), len(self._blocks), BLOCK_ROWS), unit, bound)
-        for block, rows in self._drops:
-            scores.drop(block, rows)
+        """`probes` are those the pass was made for. The scores are good until this thread makes the next."""
+        coded, batch = self._probes, len(probes)
+        blocks = range(self._pieces[0].blocks.start, self._pieces[-1].blocks.stop)
+        raw = scratch("raw", (batch, len(blocks) * BLOCK_ROWS), torch.int32)
+        codes = torch.from_numpy(coded.codes)
+        start = 0
+        for piece in self._pieces:
+            rows = piece.form.codes
+            if self._cold and (batch > 1 or rows.shape[1] > _NARROW):
+                # The product reads many rows at a time, in steps; from memory that is slower than a copy in order.
+                rows = scratch("codes", rows.shape, torch.int8).copy_(rows)
+            part = raw[:, start : start + len(rows)]
+            if part.is_contiguous():
+                torch._int_mm(codes, rows.t(), out=part)
+            else:
+                part.copy_(torch._int_mm(codes, rows.t(), out=scratch("part", part.shape, torch.int32)))
+            start += len(rows)
+        forms = [piece.form for piece in self._pieces]
+        one = forms[0] if len(forms) == 1 else None
+        scale = one.scale if one else np.concatenate([each.scale for each in forms])
+        off = one.off if one else np.concatenate([each.off for each in forms])
+        norm = one.norm if one else np.concatenate([each.norm for each in forms])
+        scores = ArrayScores(
+            blocks,
+            raw.numpy().reshape(batch, -1, BLOCK_ROWS),
+            coded.scale * scale,
+            coded.size[:, np.newaxis] * off + coded.off[:, np.newaxis] * norm,
+        )
+        for piece in self._pieces:
+            for block, dropped in piece.drops:
+                scores.drop(piece.blocks.start - blocks.start + block, dropped)
         return scores
 
 
+def int8_passes(pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Int8Pass]:
+    """Passes over `pieces`, several of them at a time where a small batch makes few scores of each."""
+    coded = encode(probes, each=True)
+    cold = sum(piece.form.codes.nbytes for piece in pieces) > _CACHED_BYTES
+    passes: list[Int8Pass] = []
+    group: list[Piece[Stretch]] = []
+    rows = 0
+    for piece in pieces:
+        more = len(piece.form.codes)
+        apart = group and group[-1].blocks.stop != piece.blocks.start
+        if group and (apart or (rows + more) * len(probes) > _SCORES_AT_ONCE):
+            passes.append(Int8Pass(group, coded, cold=cold))
+            group, rows = [], 0
+        group.append(piece)
+        rows += more
+    if group:
+        passes.append(Int8Pass(group, coded, cold=cold))
+    return passes
+
+
+class _Scratch(threading.local):
+    """Memory that a thread uses again and again: fresh pages for each product would cost as much as the product."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+
+
+_of_this_thread = _Scratch()
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """An uninitialised tensor, the same memory for the same name in the same thread."""
+    size = math.prod(shape)
+    known = _of_this_thread.tensors.get(name)
+    if known is None or len(known) < size:
+        known = _of_this_thread.tensors[name] = torch.empty(size, dtype=dtype)
+    return known[:size].view(shape)
+
+
 def check_products() -> None:
-    """Raises Misconfigured where torch does not multiply int8 exactly: some CPUs add pairs in 16 bits, which overflow."""
+    """Raises Misconfigured where torch does not multiply int8 exactly: some CPUs add in 16 bits, which overflow."""
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(-_LEVELS, _LEVELS + 1, (BLOCK_ROWS, 512), dtype=torch.int8, generator=generator)
     rows[0], rows[1] = _LEVELS, -_LEVELS

@@ -188,8 +188,9 @@ class PackedGallery(Generic[FormT]):
                     rest.append((range(at, at + 1), packed.filled))
             if used:
                 pieces.append(Piece(form, blocks, drops))
-        for start in range(len(self._blocks), len(rows.blocks), _PLAIN_BLOCKS):
-            rest.append((range(start, min(start + _PLAIN_BLOCKS, len(rows.blocks))), 0))
+        count = len(rows.blocks)
+        new = range(len(self._blocks), count, _PLAIN_BLOCKS)
+        rest.extend((range(start, min(start + _PLAIN_BLOCKS, count)), 0) for start in new)
         return Arrangement(tuple(pieces), tuple(rest))
 
     def _stale(

@@ -1,14 +1,14 @@
 """A searcher that keeps compressed forms of the galleries it searched: on a CPU as int8."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 from kith.gallery_settings import Scoring
 from kith.journal import Vectors
-from kith.searchers.int8 import Codes, Int8Pass, Stretch, check_products, encode
-from kith.searchers.packed import FormT, PackedGallery
+from kith.searchers.int8 import Stretch, check_products, int8_passes
+from kith.searchers.packed import FormT, PackedGallery, Piece
 from kith.similarity.hits import Found, Hit
 from kith.similarity.means import Means
 from kith.similarity.passes import Pass
@@ -77,7 +77,7 @@ class PackingSearcher(Generic[FormT]):
         passes: list[Pass] = [*self.passes(arrangement.pieces, probes), *arrangement.plain(rows)]
         return found(view, rows, passes, probes, k, left_out, searched)
 
-    def passes(self, pieces: Collection[object], probes: Vectors) -> list[Pass]:
+    def passes(self, pieces: Sequence[Piece[FormT]], probes: Vectors) -> list[Pass]:
         """The passes over packed pieces."""
         raise NotImplementedError
 
@@ -150,8 +150,5 @@ class Int8Searcher(PackingSearcher[Stretch]):
         check_products()
         super().__init__(Stretch.empty)
 
-    def passes(self, pieces: Collection[object], probes: Vectors) -> list[Pass]:
-        if not pieces:
-            return []
-        coded: Codes = encode(probes, each=True)
-        return [Int8Pass(piece.form, piece.blocks, piece.drops, coded) for piece in pieces]  # type: ignore[attr-defined]
+    def passes(self, pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Pass]:
+        return [*int8_passes(pieces, probes)] if pieces else []

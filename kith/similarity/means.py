@@ -37,7 +37,8 @@ def means_without(rows: Rows, view: GalleryView, slots: Collection[int], *, weig
 
 def mean_of(view: GalleryView, slots: Sequence[int], *, weighted: bool) -> Vectors:
     """The mean of the templates in `slots`, ascending, float32 (d,)."""
-    return _means(view, np.array(slots, np.intp), np.zeros(1, np.intp), weighted=weighted)[0]
+    mean: Vectors = _means(view, np.array(slots, np.intp), np.zeros(1, np.intp), weighted=weighted)[0]
+    return mean
 
 
 class Means:
@@ -74,9 +75,9 @@ class Means:
         for at in range(max(len(view.blocks), len(self._blocks))):
             block = view.blocks[at] if at < len(view.blocks) else None
             known = self._blocks[at]() if at < len(self._blocks) else None
-            if block is not None and block is known and self._owners[at] is view.owners[at]:
-                if self._qualities[at] is view.qualities[at]:
-                    continue
+            same = block is not None and block is known
+            if same and self._owners[at] is view.owners[at] and self._qualities[at] is view.qualities[at]:
+                continue
             old = self._owners[at] if at < len(self._owners) else np.empty(0, np.int32)
             new = view.owners[at] if block is not None else np.empty(0, np.int32)
             both = min(len(old), len(new))

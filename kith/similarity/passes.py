@@ -11,17 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kith.journal import BLOCK_ROWS, Vectors
-from kith.similarity.hits import Certificate
-from kith.similarity.ranking import Ranking, Scores
+from kith.similarity.ranking import ROUNDING, Ranking, Scores, float32_slack
 from kith.similarity.rows import Indices, Rows
 
 #: Rows of one block left by a compressed pass beyond which the float32 pass is cheaper than scoring them singly.
 _MANY = 64
 
-#: Added to every bound. Two scores that round to the same float32 tie, and the lower slot wins: a row may be below the
-#: floor by the rounding of both (2⁻²⁴ each for scores up to 1) and still belong to the answer. The rest covers the
-#: arithmetic of the bounds themselves, float64.
-ROUNDING = 2.0**-22
+#: Less than any score, more than what stands for a row left out.
+_LEAST = -1e30
 
 
 class BlockScores(Protocol):
@@ -73,28 +70,29 @@ class ArrayScores:
         self._raw[:, block, rows] = self._least
 
     def peaks(self) -> NDArray[np.float64]:
-        peaks = self._raw.max(axis=2).astype(np.float64)
-        peaks[peaks == self._least] = -np.inf
+        peaks: NDArray[np.float64] = self._raw.max(axis=2).astype(np.float64)
+        if peaks.min(initial=0) <= self._least:
+            peaks[peaks == self._least] = -np.inf
         return peaks
 
     def leaders(self) -> Indices:
-        return self._raw.argmax(axis=2)
+        leaders: Indices = self._raw.argmax(axis=2)
+        return leaders
 
     def reaching(
         self, probe: Indices, block: Indices, raw: NDArray[np.float64]
     ) -> tuple[Indices, Indices, NDArray[Any]]:
         mine = self._raw[probe, block]
-        pair, row = np.nonzero((mine >= raw[:, np.newaxis]) & (mine > self._least))
-        return pair, row, mine[pair, row]
-
-
-def float32_slack(dimension: int) -> float:
-    """How far a float32 dot product of unit vectors may be off.
-
-    d products and their sum are off by at most d · 2⁻²⁴ · Σ|pᵢgᵢ| whatever the order of summation, and Σ|pᵢgᵢ| ≤
-    |p||g| = 1. The quarter on top covers norms a little over 1.
-    """
-    return 1.25 * (dimension + 2) * 2.0**-24
+        if mine.dtype == np.int32:
+            # Sums of products of int8 are far from the ends of int32.
+            least = np.maximum(np.ceil(raw), self._least + 1).astype(np.int32)
+        else:
+            # Rounding it may move it up by 2⁻²⁵; the bounds are wider than they need to be by more.
+            least = np.maximum(raw, _LEAST).astype(np.float32)
+        # Flat: nonzero of two dimensions takes several times as long.
+        at = np.flatnonzero(mine >= least[:, np.newaxis])
+        pair, row = np.divmod(at, mine.shape[1])
+        return pair, row, mine.ravel()[at]
 
 
 class PlainPass:
@@ -112,18 +110,20 @@ class PlainPass:
         shape = (len(probes), len(own))
         bound = np.full(shape, float32_slack(probes.shape[1]))
         scores = ArrayScores(self._blocks, raw, np.ones(shape), bound)
-        for at, block in enumerate(self._blocks):
-            free = self._rows.free(block)
+        for at, number in enumerate(self._blocks):
+            free = self._rows.free(number)
             if free.size:
                 scores.drop(at, free)
         return scores
 
 
 def nearest(
-    rows: Rows, passes: Iterable[Pass], probes: Vectors, k: int, without: Mapping[int, Indices], searched: int
-) -> tuple[Ranking, Certificate]:
-    """The k best subjects of each probe. passes: cover each row once. without: block → rows left out.
-    searched: rows that are neither free nor left out."""
+    rows: Rows, passes: Iterable[Pass], probes: Vectors, k: int, without: Mapping[int, Indices]
+) -> tuple[Ranking, NDArray[np.int64]]:
+    """The k best subjects of each probe, and for how many blocks each fell back on float32, (B,).
+
+    passes: cover each row once. without: block → rows left out.
+    """
     ranking = Ranking(rows, probes, k)
     fallback = np.zeros(len(probes), np.int64)
     for one in passes:
@@ -133,55 +133,71 @@ def nearest(
                 if block in without:
                     scores.drop(at, without[block])
         _take(scores, rows, probes, ranking, fallback)
-    certificate = Certificate(
-        searched - ranking.rescored, ranking.rescored, np.where(ranking.floor == np.inf, -np.inf, ranking.floor),
-        fallback, searched,
-    )  # fmt: skip
-    return ranking, certificate
+    return ranking, fallback
 
 
 def _take(scores: BlockScores, rows: Rows, probes: Vectors, ranking: Ranking, fallback: NDArray[np.int64]) -> None:
-    first = scores.blocks.start
-    upper = scores.peaks() * scores.unit + (scores.bound + ROUNDING)
+    bound = scores.bound + ROUNDING
+    peaks = scores.peaks() * scores.unit
+    upper = peaks + bound
     new = np.flatnonzero(ranking.floor == -np.inf)
     if new.size:
-        # No floor yet: the best of the blocks' best rows give one.
-        some = min(upper.shape[1], ranking.k + 1)
-        block = np.argpartition(-upper[new], some - 1, axis=1)[:, :some].ravel()
-        probe = np.repeat(new, some)
-        worth = upper[probe, block] > -np.inf
-        probe, block = probe[worth], block[worth]
-        row = scores.leaders()[probe, block]
-        ranking.offer(probe, (first + block) * BLOCK_ROWS + row, upper[probe, block])
-    probe, block = np.nonzero((upper >= ranking.floor[:, np.newaxis]) & (upper > -np.inf))
-    if not probe.size:
+        _first_floors(scores, rows, ranking, new, peaks[new] - bound[new])
+    # Scores that no block can have: with no floor yet, a block with nothing in it would pass.
+    floor = np.maximum(ranking.floor, _LEAST)
+    at = np.flatnonzero(upper >= floor[:, np.newaxis])
+    if not at.size:
         return
-    unit, bound = scores.unit[probe, block], scores.bound[probe, block] + ROUNDING
-    pair, row, raw = scores.reaching(probe, block, (ranking.floor[probe] - bound) / unit)
-    upper_each = raw * unit[pair] + bound[pair]
-    count = np.bincount(pair, minlength=len(probe))
-    many = np.flatnonzero(count > _MANY)
-    if many.size:
-        few = count[pair] <= _MANY
-        slack = float32_slack(probes.shape[1]) + ROUNDING
-        ranking.offer(probe[pair[few]], (first + block[pair[few]]) * BLOCK_ROWS + row[few], upper_each[few])
-        for one in many.tolist():
-            at, number = int(probe[one]), first + int(block[one])
-            mine = row[pair == one]
-            near: Scores = rows.blocks[number] @ probes[at]
-            fallback[at] += 1
-            _offer_best_of_each(ranking, rows, at, number * BLOCK_ROWS + mine, near[mine].astype(np.float64), slack)
-        return
-    ranking.offer(probe[pair], (first + block[pair]) * BLOCK_ROWS + row, upper_each)
+    probe, block = np.divmod(at, upper.shape[1])
+    unit, bound = scores.unit[probe, block], bound[probe, block]
+    pair, row, raw = scores.reaching(probe, block, (floor[probe] - bound) / unit)
+    each = raw * unit[pair] + bound[pair]
+    number = (scores.blocks.start + block) * BLOCK_ROWS
+    if len(pair) > _MANY:
+        count = np.bincount(pair, minlength=len(probe))
+        many = np.flatnonzero(count > _MANY)
+        if many.size:
+            few = count[pair] <= _MANY
+            ranking.offer(probe[pair[few]], number[pair[few]] + row[few], each[few])
+            for one in many.tolist():
+                fallback[probe[one]] += 1
+                _take_plainly(rows, probes, ranking, int(probe[one]), int(number[one]), row[pair == one])
+            return
+    ranking.offer(probe[pair], number[pair] + row, each)
 
 
-def _offer_best_of_each(
-    ranking: Ranking, rows: Rows, probe: int, row: Indices, near: NDArray[np.float64], slack: float
+def _first_floors(
+    scores: BlockScores, rows: Rows, ranking: Ranking, probes: Indices, lower: NDArray[np.float64]
 ) -> None:
-    """Offer rows near[i] ± slack, without those that another row of the same subject is certain to beat."""
-    owners = np.array(rows.owners_of(row))
-    _, whose = np.unique(owners, return_inverse=True)
+    """Floors for probes that have none: k different subjects lead k blocks by scores of at least `lower`."""
+    k = ranking.k
+    if lower.shape[1] < k:
+        return
+    order = np.argsort(-lower, axis=1)[:, : k + 2]
+    leaders = scores.leaders()
+    first = scores.blocks.start
+    for at, blocks, mine in zip(probes.tolist(), order.tolist(), lower, strict=True):
+        owners: set[int] = set()
+        for block in blocks:
+            if mine[block] == -np.inf:
+                break
+            owners.add(int(rows.owners[first + block][leaders[at, block]]))
+            if len(owners) == k:
+                ranking.floor[at] = mine[block]
+                break
+
+
+def _take_plainly(rows: Rows, probes: Vectors, ranking: Ranking, probe: int, number: int, mine: Indices) -> None:
+    """Too much of a block was left for one probe: score the rows of the block in float32.
+
+    mine: the rows in question; number: that of the block's first row. What another row of the same subject is certain
+    to beat is not offered.
+    """
+    slack = float32_slack(probes.shape[1]) + ROUNDING
+    near: Scores = rows.blocks[number // BLOCK_ROWS] @ probes[probe]
+    score = near[mine].astype(np.float64)
+    _, whose = np.unique(rows.owners[number // BLOCK_ROWS][mine], return_inverse=True)
     best = np.full(whose.max(initial=-1) + 1, -np.inf)
-    np.maximum.at(best, whose, near)
-    worth = near + slack >= best[whose] - slack
-    ranking.offer(np.full(int(worth.sum()), probe), row[worth], near[worth] + slack)
+    np.maximum.at(best, whose, score)
+    worth = np.flatnonzero(score + slack >= best[whose] - slack)
+    ranking.offer(np.full(worth.size, probe), number + mine[worth], score[worth] + slack)

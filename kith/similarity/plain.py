@@ -4,12 +4,13 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kith.errors import ModelMismatch, UnknownSubject
 from kith.gallery_settings import Scoring
 from kith.journal import BLOCK_ROWS, FREE, Vectors
 from kith.names import subject_name
-from kith.similarity.hits import Found, Hit
+from kith.similarity.hits import Certificate, Found, Hit
 from kith.similarity.means import mean_of, mean_rows, means_without
 from kith.similarity.passes import Pass, PlainPass, nearest
 from kith.similarity.ranking import Ranking, exact_scores
@@ -66,10 +67,8 @@ class PlainSearcher:
         """`search` with the proof."""
         probes = checked(view, probes, k)
         scoring = view.settings.scoring
-        if scoring is Scoring.BEST:
-            rows = Rows.templates(view)
-        else:
-            rows = mean_rows(view, weighted=scoring is Scoring.QUALITY)
+        best = scoring is Scoring.BEST
+        rows = Rows.templates(view) if best else mean_rows(view, weighted=scoring is Scoring.QUALITY)
         rows, left_out, searched = leave_out(view, rows, without, without_subjects)
         return found(view, rows, plain_passes(rows), probes, k, left_out, searched)
 
@@ -146,10 +145,7 @@ def leave_out(
             if block < len(rows.blocks):
                 mine = every[every // BLOCK_ROWS == block] % BLOCK_ROWS
                 left_out[block] = mine[mine < len(rows.owners[block])]
-    if means:
-        searched = sum(int(np.count_nonzero(owners != FREE)) for owners in rows.owners)
-    else:
-        searched = view.templates
+    searched = sum(int(np.count_nonzero(owners != FREE)) for owners in rows.owners) if means else view.templates
     searched -= sum(int(np.count_nonzero(rows.owners[at][mine] != FREE)) for at, mine in left_out.items())
     return rows, left_out, searched
 
@@ -172,9 +168,11 @@ def found(
     searched: int,
 ) -> Found:
     """Run the passes and name whom they found."""
-    ranking, certificate = nearest(rows, passes, probes, k, left_out, searched)
-    return Found(_named(view, ranking), certificate)
+    ranking, fallback = nearest(rows, passes, probes, k, left_out)
+    hits = [[Hit(*view.subject_at(owner), -score, slot) for score, slot, owner in best] for best in ranking.best]
+    return Found(hits, _certificate(ranking, fallback, k, searched))
 
 
-def _named(view: GalleryView, ranking: Ranking) -> list[list[Hit]]:
-    return [[Hit(*view.subject_at(owner), -score, slot) for score, slot, owner in best] for best in ranking.best]
+def _certificate(ranking: Ranking, fallback: NDArray[np.int64], k: int, searched: int) -> Certificate:
+    floor = np.array([-best[-1][0] if len(best) == k else -np.inf for best in ranking.best], np.float32)
+    return Certificate(searched - ranking.rescored, ranking.rescored, floor, fallback, searched)

@@ -1,6 +1,7 @@
 """What is searched: `Rows`, unit vectors in blocks, with the subject and the slot each stands for."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from kith.journal import BLOCK_ROWS, FREE, Owners, Vectors
 from kith.view import GalleryView
 
 Indices = NDArray[np.intp]
+
+#: Rows that are fetched one by one.
+_FEW = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +35,15 @@ class Rows:
         """float32 (n, d)."""
         block, within = np.divmod(rows, BLOCK_ROWS)
         blocks = self.blocks
-        return np.array([blocks[b][r] for b, r in zip(block.tolist(), within.tolist(), strict=True)], np.float32)
+        if len(rows) <= _FEW:
+            return np.array([blocks[b][r] for b, r in zip(block.tolist(), within.tolist(), strict=True)], np.float32)
+        vectors = np.empty((len(rows), blocks[0].shape[1]), np.float32)
+        order = np.argsort(block, kind="stable")
+        starts = np.flatnonzero(np.diff(block[order], prepend=-1))
+        for start, end in pairwise([*starts.tolist(), len(rows)]):
+            mine = order[start:end]
+            vectors[mine] = blocks[block[mine[0]]][within[mine]]
+        return vectors
 
     def owners_of(self, rows: Indices) -> list[int]:
         """The subject's number of each row."""
