@@ -2,7 +2,8 @@
 
 One thread reads the logs of all galleries asked for. When the store cannot be reached the last views stay in use: a
 worker goes on matching against what it knows. They are loaded afresh when the store says that it may have lost changes
-(GalleryStore.incarnation), when a log was trimmed past us, or when a gallery was wiped and made anew.
+(GalleryStore.incarnation), when a log was trimmed past us, and when a gallery changed its model or was wiped and made
+anew.
 """
 
 import logging
@@ -179,7 +180,7 @@ class Follower:
 
     def _apply(self, name: str, followed: _Followed, changes: list[Change]) -> None:
         if changes[0].op is Op.RELOAD:
-            self._load(name, followed, "its log was trimmed past what we knew")
+            self._load(name, followed, "its log was trimmed past what we knew, or it has changed its model")
             return
         with followed.lock:
             replica = followed.replica
@@ -194,10 +195,20 @@ class Follower:
     def _load(self, name: str, followed: _Followed, why: str) -> None:
         _log.warning("loading gallery %s afresh: %s", name, why)
         with followed.lock:
+            former = followed.replica
             try:
                 followed.replica = Replica(self._store.snapshot(name))
             except UnknownGallery:
                 self._drop(name, followed)
+        now = followed.replica
+        if former is not None and now is not None and former.view.model_id != now.view.model_id:
+            _log.warning(
+                "gallery %s answers by model %s instead of %s, at %d",
+                name,
+                now.view.model_id,
+                former.view.model_id,
+                now.view.sequence,
+            )
         with self._news:
             self._news.notify_all()
 

@@ -72,9 +72,10 @@ class Cutoffs:
         view = Replica(self._galleries.snapshot(name)).view
         default = max(self._default, -1.0 if view.settings.cutoff is None else view.settings.cutoff)
         found = derive(view, samples, fpir, np.random.default_rng(self._seed), default=default, at_ms=at_ms)
-        now: GallerySettings = self._galleries.info(name).settings
-        if now.fpir != fpir:
-            # Somebody has set another target, or a cutoff by hand, while we were at it.
+        info = self._galleries.info(name)
+        now: GallerySettings = info.settings
+        if now.fpir != fpir or info.model_id != view.model_id:
+            # Somebody has set another target, a cutoff by hand, or another model, while we were at it.
             return False
         self._galleries.configure(name, replace(now, cutoff=found.cutoff, record=found.record))
         before = "the default" if now.cutoff is None else f"{now.cutoff:.4f}"
