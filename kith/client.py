@@ -11,24 +11,28 @@ This is a composition root: it opens the same backends as the workers, from the 
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from kith.audit import AuditLog
+from kith.audit import AuditLog, command_line_actor
+from kith.audited import AuditedGalleryStore
 from kith.backends.audit_redis import RedisAudit
-from kith.backends.connect import image_store, key_store, redis_client
-from kith.backends.gallery_redis import RedisGalleryStore
+from kith.backends.connect import gallery_store, image_store, key_store, redis_client
+from kith.backends.erasure_redis import RedisErasure
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.queue_celery import CeleryQueue, make_app
 from kith.backends.results_redis import RedisResults
+from kith.backends.samples_redis import RedisSamples
+from kith.calibration_samples import SampleStore
+from kith.erasure import Erasure
 from kith.errors import BrokerUnavailable, JobDead, KithError, NoAnswerYet
+from kith.feedback import Feedback
 from kith.folder import label_of
-from kith.forgetting import forget
-from kith.gallery import Forgotten, GalleryInfo, GalleryStore, Snapshot
+from kith.gallery import GalleryInfo, GalleryStore, Snapshot
 from kith.imagestore import ImageStore, key_of
 from kith.intake import Intake, JobQueue, Receipt
 from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
@@ -38,6 +42,10 @@ from kith.migration import MigrationStore
 from kith.names import subject_name
 from kith.results import Results
 from kith.settings import Settings, load
+
+if TYPE_CHECKING:
+    from kith.forget_check import Leftover
+    from kith.receipts import SignedReceipt
 
 #: An image as callers have it; an ImageRef is one that is stored already, by `Client.put` or by `Client.upload_url`.
 Picture = bytes | Path | ImageRef
@@ -70,15 +78,24 @@ class Client:
         queue: JobQueue,
         galleries: GalleryStore,
         results: Results,
+        samples: SampleStore,
         migrations: MigrationStore,
+        erasure: Erasure,
         audit: AuditLog,
         keys: KeyStore,
+        by: str | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.ledger = ledger
-        self.galleries = galleries
+        self.by = by or command_line_actor()
+        #: What is done through it stands in the audit log.
+        self.galleries: GalleryStore = AuditedGalleryStore(galleries, audit, self.by)
+        self._galleries = galleries
+        self._erasure = erasure
         self.results = results
+        self.samples = samples
+        self.feedback = Feedback(galleries, ledger, results, samples)
         self.migrations = migrations
         self.audit = audit
         self.keys = keys
@@ -89,17 +106,19 @@ class Client:
     def open(cls, settings: Settings | None = None) -> Self:
         """A client of the installation that `settings` (default: the environment's) describe."""
         settings = settings or load()
-        state = redis_client(settings)
+        state, keys = redis_client(settings), key_store(settings)
         client = cls(
             settings,
             store=image_store(settings),
             ledger=RedisLedger(state, settings),
             queue=CeleryQueue(make_app(settings), settings),
-            galleries=RedisGalleryStore(state, settings.redis.prefix),
+            galleries=gallery_store(settings, state, keys),
             results=RedisResults(state, settings),
-            migrations=RedisMigrationStore(state, settings.redis.prefix),
+            samples=RedisSamples(state, settings.redis.prefix),
+            migrations=RedisMigrationStore(state, settings.redis.prefix, keys),
+            erasure=RedisErasure(state, settings.redis.prefix),
             audit=RedisAudit(state, settings.redis.prefix),
-            keys=key_store(settings),
+            keys=keys,
         )
         client.close = state.close  # type: ignore[method-assign]
         return client
@@ -175,7 +194,7 @@ class Client:
         timeout_s: float = 30.0,
     ) -> list[Decision]:
         """Is it `subject` on each of `pictures`? Raises as `identify`, and UnknownSubject."""
-        self.galleries.show(self._name(gallery), subject)
+        self._galleries.show(self._name(gallery), subject)
         return self._decide(Kind.VERIFY, pictures, subject_name(subject), gallery, content, timeout_s)
 
     def submit(self, job: EmbedJob) -> Receipt:
@@ -205,9 +224,40 @@ class Client:
             time.sleep(pause_s)
             pause_s = min(1.5 * pause_s, _LAST_PAUSE_S)
 
-    def forget(self, subject: str, *, gallery: str | None = None) -> Forgotten:
-        """Remove a subject, see kith.forgetting. Interrupted, the same call again completes it."""
-        return forget(self.galleries, self.store, self._name(gallery), subject)
+    def forget(
+        self,
+        subject: str,
+        *,
+        gallery: str | None = None,
+        wait_s: float = 20.0,
+        save: "Callable[[SignedReceipt], None]" = lambda _: None,
+    ) -> "SignedReceipt":
+        """Erase a subject everywhere, see kith.forgetting; the receipt. Interrupted, the same call again completes it.
+
+        wait_s: for workers to confirm. save: given the receipt before the call counts as completed. Raises
+        UnknownGallery, UnknownSubject, and what the parts raise.
+        """
+        # Here, because the library of signatures takes its time to load and hardly any process signs.
+        from kith.forgetting import Forgetting  # noqa: PLC0415
+
+        forgetting = Forgetting(
+            galleries=self._galleries,
+            erasure=self._erasure,
+            ledger=self.ledger,
+            store=self.store,
+            samples=self.samples,
+            audit=self.audit,
+            keys=self.keys,
+            by=self.by,
+        )
+        return forgetting.forget(self._name(gallery), subject, wait_s=wait_s, save=save)
+
+    def check_forgotten(self, signed: "SignedReceipt", names: tuple[str, ...] = ()) -> "Iterator[Leftover]":
+        """What is left of somebody forgotten, see kith.forget_check; nothing, it should be."""
+        from kith.forget_check import Checker  # noqa: PLC0415 (as above)
+
+        checker = Checker(self._erasure, self.store, self.ledger, self.keys, self.settings.redis.prefix)
+        return checker.check(signed, names)
 
     def snapshot(self, gallery: str | None = None) -> Snapshot:
         """A whole gallery with its vectors, as the workers load it. Raises UnknownGallery."""

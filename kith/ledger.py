@@ -31,11 +31,13 @@ class Accepted(StrEnum):
 class Start(StrEnum):
     """The ledger's answer to a worker that holds a job's message.
 
-    GO: do it. RUNNING: a living worker is at it. SAVED: decided, only its publication is missing. FINISHED: published
+    GO: do it. EDITED: do it by the ledger's payload, the message is out of date: somebody in it was forgotten since.
+    RUNNING: a living worker is at it. SAVED: decided, only its publication is missing. FINISHED: published
     or buried. POISONED: started too often, bury it; it counts as started until then. ABSENT: no trace of it.
     """
 
     GO = "go"
+    EDITED = "edited"
     RUNNING = "running"
     SAVED = "saved"
     FINISHED = "finished"

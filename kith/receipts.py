@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from kith import wire
 from kith.errors import AlteredReceipt, JobRejected, Misconfigured, Rejected
+from kith.holdings import Traces
 from kith.keys import Key
 
 _VERSION = 1
@@ -32,8 +33,9 @@ _ALGORITHM = "Ed25519"
 
 
 class Kind(StrEnum):
-    """What can hold a trace of a subject. Identifiers: template ids; sequences; keys of images (SHA-256 of bytes that
-    are gone); entry ids; ids of dead letters; names of snapshots; key ids."""
+    """What can hold a trace of a subject. Identifiers: keys of images (SHA-256 of bytes that are gone); entry ids; ids
+    of dead letters and jobs; key ids. Template ids are none: whoever guesses a name could test it on them. `named`:
+    decisions about others in which the subject was named, and is no more."""
 
     VECTORS = "vectors"
     JOURNAL_PAYLOADS = "journal_payloads"
@@ -41,6 +43,8 @@ class Kind(StrEnum):
     PROBE_IMAGES = "probe_images"
     CACHED_CROPS = "cached_crops"
     RESULTS = "results"
+    NAMED = "named"
+    OPEN_JOBS = "open_jobs"
     DEAD_LETTERS = "dead_letters"
     CALIBRATION_SAMPLES = "calibration_samples"
     SNAPSHOTS = "snapshots"
@@ -77,7 +81,9 @@ class Receipt:
 
     replicas: those that have applied the change. silent: ids of those that had not said so when the receipt was made
     (a worker that is cut off drops its copy when it comes back, or ends). audit: `number:digest`, the audit log's end
-    when the receipt was made, which pins the log too. Raises Rejected when the parts contradict each other.
+    when the receipt was made, which pins the log too. traces: by which the installation that made the receipt
+    recognises leftovers (kith.forget_check). beyond: what Kith cannot reach, in words. Raises Rejected when the parts
+    contradict each other.
     """
 
     gallery: str
@@ -90,6 +96,8 @@ class Receipt:
     replicas: tuple[ReplicaAt, ...] = ()
     silent: tuple[str, ...] = ()
     audit: str = ""
+    traces: Traces | None = None
+    beyond: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = [each.kind for each in self.erased]

@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kith.backends.connect import image_store, redis_client
-from kith.backends.gallery_redis import RedisGalleryStore
+from kith.audited import AuditedGalleryStore
+from kith.backends.audit_redis import RedisAudit
+from kith.backends.connect import gallery_store, image_store, key_store, redis_client
+from kith.backends.erasure_redis import RedisErasure
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.queue_celery import CeleryQueue, make_app
@@ -32,6 +34,7 @@ from workers.heartbeat import Heartbeat
 from workers.memory import keep_memory, spare_what_is_loaded
 from workers.publish import PublishWorker
 from workers.publisher import Publisher
+from workers.retention import Retention
 from workers.sweeper import Sweeper
 from workers.upkeep import Upkeep
 
@@ -74,14 +77,17 @@ def _embed(options: _Options) -> int:
     settings = options.settings
     state, store = redis_client(settings), image_store(settings)
     store.check()
-    ledger, galleries = RedisLedger(state, settings), RedisGalleryStore(state, settings.redis.prefix)
+    keys = key_store(settings)
+    ledger, galleries = RedisLedger(state, settings), gallery_store(settings, state, keys)
     models = open_models(settings, _leave)
     main, *others = models
+    # A copy is loaded by the store itself: nobody looks at anybody.
     follower = Follower(galleries, block_ms=settings.gallery.follow_block_ms)
-    migrations = RedisMigrationStore(state, settings.redis.prefix)
+    audited = AuditedGalleryStore(galleries, RedisAudit(state, settings.redis.prefix), f"worker:{options.name}")
+    migrations = RedisMigrationStore(state, settings.redis.prefix, keys)
     with ThreadPoolExecutor(settings.worker.fetch_threads or os.cpu_count() or 1, "fetch") as threads:
         app = make_app(settings)
-        decider = held(models, settings, store, galleries, migrations, follower, threads)
+        decider = held(models, settings, store, audited, migrations, follower, threads)
         worker = EmbedWorker(decider, ledger, CeleryQueue(app, settings), options.worker_id)
         celery_app.register(app, EMBED_TASK, worker.handle)
 
@@ -143,9 +149,13 @@ def _upkeep(options: _Options) -> int:
         signal.signal(number, lambda *_: stop.set())
     heartbeat = Heartbeat(ledger, options.worker_id, "upkeep", settings.worker.heartbeat_s, lambda beat: beat).start()
     try:
-        galleries = RedisGalleryStore(state, settings.redis.prefix)
-        cutoffs = Cutoffs(galleries, RedisSamples(state, settings.redis.prefix), default_cutoff(settings))
-        Upkeep(sweeper, ledger, galleries, settings, cutoffs).run(stop)
+        galleries = gallery_store(settings, state, key_store(settings))
+        audit = RedisAudit(state, settings.redis.prefix)
+        audited = AuditedGalleryStore(galleries, audit, f"worker:{options.name}")
+        cutoffs = Cutoffs(audited, RedisSamples(state, settings.redis.prefix), default_cutoff(settings))
+        erasure = RedisErasure(state, settings.redis.prefix)
+        retention = Retention(galleries, erasure, image_store(settings), audit, settings)
+        Upkeep(sweeper, ledger, galleries, settings, cutoffs, retention).run(stop)
     finally:
         heartbeat.stop()
     return 0

@@ -71,7 +71,12 @@ class EmbedWorker:
         # Of this delivery, not of this job: asked again after a lost answer, the ledger knows that it is still us.
         delivery = uuid.uuid4().hex
         start = _insist(lambda: self._ledger.start(job.job_id, self._worker_id, delivery))
-        if start is Start.GO:
+        if start in (Start.EDITED, Start.POISONED):
+            # What the message still tells of somebody forgotten must end with it.
+            payload = _insist(lambda: self._ledger.payload(job.job_id)) or payload
+        if start is Start.EDITED:
+            self._do(wire.from_json(EmbedJob, payload), payload, delivery)
+        elif start is Start.GO:
             self._do(job, payload, delivery)
         elif start is Start.SAVED:
             self._announcer.announce(job.job_id)

@@ -1,5 +1,5 @@
-"""The upkeep worker: sweeps the ledger every second, trims the results and the logs of the galleries, and keeps their
-cutoffs at the rate they aim at.
+"""The upkeep worker: sweeps the ledger every second; once a minute trims the results and the logs of the galleries,
+erases what they keep no longer, and keeps their cutoffs at the rate they aim at.
 
     python -m workers.upkeep [--config FILE] [--name NAME]
 
@@ -16,6 +16,7 @@ from kith.gallery import GalleryStore
 from kith.ledger import Ledger
 from kith.settings import Settings
 from workers.cutoffs import Cutoffs
+from workers.retention import Retention
 from workers.sweeper import Sweeper
 
 _log = logging.getLogger(__name__)
@@ -34,11 +35,13 @@ class Upkeep:
         galleries: GalleryStore,
         settings: Settings,
         cutoffs: Cutoffs | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._sweeper = sweeper
         self._ledger = ledger
         self._galleries = galleries
         self._cutoffs = cutoffs
+        self._retention = retention
         self._sweep_every_s = settings.jobs.sweep_every_s
         self._journal_keep_s = settings.gallery.journal_keep_s
 
@@ -57,6 +60,9 @@ class Upkeep:
                 _log.warning("upkeep waits: %s", away)
 
     def _trim(self) -> None:
+        if self._retention is not None:
+            # First: what is dropped by age tells of pictures that are to go with it.
+            self._retention.run()
         self._ledger.trim_results()
         for gallery in self._galleries.galleries():
             self._galleries.trim(gallery.name, self._journal_keep_s)

@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 
 import redis
 
+from kith.backends.gallery_rows import RowFormats
 from kith.errors import (
     CannotMigrate,
     CannotUndo,
+    KeysUnavailable,
     ModelMismatch,
     NameTaken,
     SameSubject,
@@ -21,19 +23,31 @@ from kith.errors import (
 )
 from kith.migration import lacking
 
-_PARTS = ("gallery.lua", "gallery_change.lua", "gallery_undo.lua", "gallery_read.lua", "gallery_migrate.lua")
+_PARTS = (
+    *(
+        "gallery.lua",
+        "gallery_change.lua",
+        "gallery_undo.lua",
+        "gallery_read.lua",
+        "gallery_migrate.lua",
+        "gallery_reseal.lua",
+    ),
+    "gallery_holdings.lua",
+)
 #: As many arguments as any operation names; those of lists are read from ARGV.
-_DISPATCH = "return operations[ARGV[1]](ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])\n"
+_DISPATCH = "return operations[ARGV[1]](ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9])\n"
 
 Call = tuple[Any, ...]
 
 
 class GalleryScript:
-    """The operations of gallery.lua and its sisters on one client. prefix: of all keys."""
+    """The operations of gallery.lua and its sisters on one client. prefix: of all keys. rows: how vectors stand
+    there."""
 
-    def __init__(self, client: redis.Redis, prefix: str) -> None:
+    def __init__(self, client: redis.Redis, prefix: str, rows: RowFormats | None = None) -> None:
         self.client = client
         self.prefix = prefix
+        self.rows = rows or RowFormats()
 
     def key(self, name: str, part: str = "") -> str:
         """The key of a part of gallery `name`; without one, the base of all of them."""
@@ -88,9 +102,11 @@ def _refuse(name: str, code: str, detail: str, subject: str, new: str) -> NoRetu
         case "name_taken":
             raise NameTaken(f"another subject of gallery {name} is called {new!r}")
         case "external_id_taken":
-            raise NameTaken(f"another subject of gallery {name} has the external id {new!r}")
+            raise NameTaken(f"another subject of gallery {name} has the external id {detail or new!r}")
         case "same_subject":
             raise SameSubject(f"{subject!r} and {new!r} are the same subject of gallery {name}")
+        case "stale_key":
+            raise KeysUnavailable(f"gallery {name} is sealed by a newer key than this process has read")
         case "model_mismatch":
             raise ModelMismatch(f"gallery {name} is of another model now: it has moved to it, or was made anew")
     _refuse_to_undo(name, code, new)

@@ -11,12 +11,14 @@
 --
 -- Key schema (P is the prefix, times are Unix milliseconds)
 --   P:job:ID        hash    payload, lane, stage, sent, started, worker, sends, starts, retries, reason, via, said,
---                           deadline and d:0..d:n-1 (decisions in JSON) once saved
+--                           deadline and d:0..d:n-1 (decisions in JSON) once saved; edited: payload is not as it was sent
 --   P:waiting:LANE  zset    job id -> when it was sent: the jobs in stage `sent`
 --   P:due           zset    job id -> when the sweeper looks at it: the jobs in stage `started`, `deferred` or `saved`
 --   P:started:LANE  string  when the newest job of a lane that was ever started had been sent (first sendings only)
 --   P:done:ID       string  ids of the job's entries in P:results, kept for a while so that a repeat is recognised
---   P:results       stream  one entry per decision, field `decision` (JSON); trimmed by age and number
+--   P:results       stream  one entry per decision: gallery; trimmed by age and number
+--   P:results:told  hash    entry id -> the decision (JSON), until it is erased. Beside the stream, because XDEL only marks
+--                           an entry: its bytes stay, see gallery.lua. An erased entry stays where readers count on it
 --   P:dead          hash    job id -> dead letter (JSON)          P:dead:order  zset  job id -> time of burial
 --   P:worker:ID     string  heartbeat (JSON), expires             P:workers     set   worker ids
 --
@@ -24,7 +26,7 @@
 
 local P, op, id = ARGV[1], ARGV[2], ARGV[3]
 local job, due, done = P .. ':job:' .. id, P .. ':due', P .. ':done:' .. id
-local dead, order, results = P .. ':dead', P .. ':dead:order', P .. ':results'
+local dead, order, results, told = P .. ':dead', P .. ':dead:order', P .. ':results', P .. ':results:told'
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -65,9 +67,19 @@ local function rows(set, bound, limit)
   return found
 end
 
-local function trim(keep_ms, keep_entries)
-  redis.call('XTRIM', results, 'MINID', '~', now - keep_ms)
-  redis.call('XTRIM', results, 'MAXLEN', '~', keep_entries)
+-- Drops results past their age or number, the oldest `limit` at most; how many.
+local function trim(keep_ms, keep_entries, limit)
+  local beyond, cut = redis.call('XLEN', results) - keep_entries, {}
+  for position, entry in ipairs(redis.call('XRANGE', results, '-', '+', 'COUNT', limit)) do
+    if position > beyond and tonumber(string.match(entry[1], '^%d+')) >= now - keep_ms then break end
+    cut[position] = entry[1]
+  end
+  if #cut > 0 then
+    redis.call('HDEL', told, unpack(cut))
+    local ms, number = string.match(cut[#cut], '^(%d+)-(%d+)$')
+    redis.call('XTRIM', results, 'MINID', '=', ms .. '-' .. string.format('%.0f', number + 1))
+  end
+  return #cut
 end
 
 if op == 'accept' then
@@ -100,7 +112,8 @@ if op == 'start' then
   -- A job that was sent again may come by its old message, ahead of jobs that have waited longer: it overtook nobody.
   if was[5] == '1' and tonumber(was[4]) > tonumber(redis.call('GET', mark) or 0) then redis.call('SET', mark, was[4]) end
   -- Poison is this worker's too: should it end before it has buried the job, the sweeper sends it like any other.
-  return answered(ARGV[7], redis.call('HINCRBY', job, 'starts', 1) > tonumber(ARGV[6]) and 'poisoned' or 'go')
+  if redis.call('HINCRBY', job, 'starts', 1) > tonumber(ARGV[6]) then return answered(ARGV[7], 'poisoned') end
+  return answered(ARGV[7], redis.call('HEXISTS', job, 'edited') == 1 and 'edited' or 'go')
 end
 
 if op == 'save' then
@@ -135,12 +148,16 @@ if op == 'publish' then
       record = redis.call('HGET', job, 'd:' .. #records)
     end
   end
-  trim(ARGV[5], ARGV[6])
+  -- More than is added, so that a backlog of old ones shrinks.
+  trim(ARGV[5], ARGV[6], 2 * #records + 10)
   take(was[1])
   redis.call('DEL', job)
   local entries = {}
   for _, record in ipairs(records) do
-    entries[#entries + 1] = redis.call('XADD', results, '*', 'decision', record)
+    -- A decision names its gallery before anything that a caller wrote; quotes within values are escaped.
+    local entry = redis.call('XADD', results, '*', 'gallery', string.match(record, '"gallery":"([%w_-]+)"') or '')
+    redis.call('HSET', told, entry, record)
+    entries[#entries + 1] = entry
   end
   redis.call('SET', done, table.concat(entries, ' '), 'EX', ARGV[4])
   return 1
@@ -251,8 +268,24 @@ if op == 'beat' then
 end
 
 if op == 'trim' then
-  -- keep_results_ms, keep_entries
-  trim(ARGV[4], ARGV[5])
+  -- keep_results_ms, keep_entries, limit
+  return trim(ARGV[4], ARGV[5], ARGV[6])
+end
+
+if op == 'amend' then
+  -- where ('job', 'dead' or 'told'; the last two with `id` as field), then field, text as seen, text to be ('' to erase).
+  -- Nothing is done when one has changed since it was seen.
+  local key = ({job = job, dead = dead, told = told})[ARGV[4]]
+  for i = 5, #ARGV, 3 do
+    if redis.call('HGET', key, ARGV[i]) ~= ARGV[i + 1] then return 0 end
+  end
+  for i = 5, #ARGV, 3 do
+    -- Out first: so it works when memory is full, and nothing of the old text is kept for the new one to grow into.
+    redis.call('HDEL', key, ARGV[i])
+    if ARGV[i + 2] ~= '' then redis.call('HSET', key, ARGV[i], ARGV[i + 2]) end
+    if ARGV[4] == 'job' and ARGV[i] == 'payload' then redis.call('HSET', key, 'edited', 1) end
+    if ARGV[4] == 'dead' and ARGV[i + 2] == '' then redis.call('ZREM', order, ARGV[i]) end
+  end
   return 1
 end
 

@@ -14,6 +14,9 @@ from kith.jobs import LANES, Decision, EmbedJob, Kind, Lane, Outcome
 from kith.ledger import Accepted, DeadLetter, JobState, OpenJob, Published, Stage, Start, WorkerBeat
 from kith.settings import Settings
 
+#: Results dropped in one step; a server that is busy with us answers nobody else.
+_TRIM_AT_ONCE = 1000
+
 
 class RedisLedger:
     """Implements kith.ledger.Ledger. Safe to call from many threads."""
@@ -64,7 +67,8 @@ class RedisLedger:
         self._run("finish", job_id, self._jobs.remember_done_s)
 
     def trim_results(self) -> None:
-        self._run("trim", "", *self._keep)
+        while self._run("trim", "", *self._keep, _TRIM_AT_ONCE) == _TRIM_AT_ONCE:
+            pass
 
     def defer(self, job_id: str, reason: str, delivery: str) -> float | None:
         first_ms, longest_ms = (round(s * 1000) for s in (self._jobs.retry_backoff_s, self._jobs.retry_backoff_max_s))

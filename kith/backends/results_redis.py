@@ -1,6 +1,11 @@
-"""The results stream in Redis (`P:results`, written by ledger.lua in the step that strikes a job off)."""
+"""The results stream in Redis (`P:results`, written by ledger.lua in the step that strikes a job off).
+
+The stream has the order and the groups, a hash beside it the decisions, from which they can be erased; what was erased
+is passed over.
+"""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,17 +35,22 @@ class RedisResults:
         return bytes(newest[0][0]).decode() if newest else "0-0"
 
     def after(self, entry_id: str, *, limit: int = 500, block_s: float = 0.0) -> list[Entry]:
-        with mapped_redis_errors("results"):
-            answer = self._redis.xread({self._stream: entry_id}, count=limit, block=_block_ms(block_s))
-        return _entries(_of_stream(answer))
+        deadline_s = time.monotonic() + block_s
+        while True:
+            with mapped_redis_errors("results"):
+                left_s = max(0.0, deadline_s - time.monotonic()) if block_s > 0 else 0.0
+                answer = self._redis.xread({self._stream: entry_id}, count=limit, block=_block_ms(left_s))
+            rows = _of_stream(answer)
+            if not rows:
+                return []
+            found = self._told([row[0] for row in rows])
+            if found:
+                return found
+            # All of the page was erased: a reader who heard of nothing would think this the end.
+            entry_id = rows[-1][0].decode()
 
     def fetch(self, entry_ids: Sequence[str]) -> list[Entry]:
-        with mapped_redis_errors("results"):
-            reads = self._redis.pipeline(transaction=False)
-            for entry_id in entry_ids:
-                reads.xrange(self._stream, entry_id, entry_id)
-            found = reads.execute()
-        return _entries([row for rows in found for row in rows])
+        return self._told([entry_id.encode() for entry_id in entry_ids])
 
     def join(self, group: str, start: str = FROM_START) -> None:
         with mapped_redis_errors("results"):
@@ -53,24 +63,26 @@ class RedisResults:
     def take(
         self, group: str, consumer: str, *, limit: int = 100, block_s: float = 0.0, steal_after_s: float = 60.0
     ) -> list[Entry]:
-        with mapped_redis_errors("results"):
-            own = self._redis.xreadgroup(group, consumer, {self._stream: "0"}, count=limit)
-            rows = _of_stream(own)
-            if not rows:
-                stolen = self._redis.xautoclaim(
-                    self._stream, group, consumer, min_idle_time=round(steal_after_s * 1000), count=limit
-                )
-                rows = stolen[1]
-            if not rows:
-                new = self._redis.xreadgroup(
-                    group, consumer, {self._stream: ">"}, count=limit, block=_block_ms(block_s)
-                )
-                rows = _of_stream(new)
-        # An entry that aged out while pending comes back without fields: nothing is left to hand over.
-        gone = [entry_id for entry_id, fields in rows if not fields]
-        if gone:
-            self.acknowledge(group, [entry_id.decode() for entry_id in gone])
-        return _entries([row for row in rows if row[1]])
+        while True:
+            with mapped_redis_errors("results"):
+                own = self._redis.xreadgroup(group, consumer, {self._stream: "0"}, count=limit)
+                rows = _of_stream(own)
+                if not rows:
+                    stolen = self._redis.xautoclaim(
+                        self._stream, group, consumer, min_idle_time=round(steal_after_s * 1000), count=limit
+                    )
+                    rows = stolen[1]
+                if not rows:
+                    new = self._redis.xreadgroup(
+                        group, consumer, {self._stream: ">"}, count=limit, block=_block_ms(block_s)
+                    )
+                    rows = _of_stream(new)
+            found = self._told([row[0] for row in rows])
+            # What aged out or was erased while pending, and what cannot be read: nothing is left to hand over.
+            kept = {entry.entry_id for entry in found}
+            self.acknowledge(group, [each for each in (row[0].decode() for row in rows) if each not in kept])
+            if found or not rows:
+                return found
 
     def acknowledge(self, group: str, entry_ids: Sequence[str]) -> int:
         with mapped_redis_errors("results"):
@@ -78,7 +90,14 @@ class RedisResults:
 
     def count(self) -> int:
         with mapped_redis_errors("results"):
-            return int(self._redis.xlen(self._stream))
+            return int(self._redis.hlen(f"{self._stream}:told"))
+
+    def _told(self, entry_ids: list[bytes]) -> list[Entry]:
+        if not entry_ids:
+            return []
+        with mapped_redis_errors("results"):
+            texts = self._redis.hmget(f"{self._stream}:told", entry_ids)
+        return _entries([pair for pair in zip(entry_ids, texts, strict=True) if pair[1] is not None])
 
 
 def _block_ms(block_s: float) -> int | None:
@@ -91,11 +110,11 @@ def _of_stream(answer: Any) -> list[Any]:
     return list(answer[0][1]) if answer else []
 
 
-def _entries(rows: list[Any]) -> list[Entry]:
+def _entries(told: list[tuple[bytes, bytes]]) -> list[Entry]:
     entries = []
-    for entry_id, fields in rows:
+    for entry_id, text in told:
         try:
-            entries.append(_entry(entry_id.decode(), fields[b"decision"]))
+            entries.append(_entry(entry_id.decode(), text))
         except JobRejected as unreadable:
             # Written by a newer version: a reader that stopped here would never see what comes after it.
             _log.error("entry %s of the results is skipped: %s", entry_id.decode(), unreadable)

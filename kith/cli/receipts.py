@@ -8,15 +8,13 @@ import typer
 
 from kith.cli.exits import Exit
 from kith.cli.terminal import Json, answer, answer_json, say, settings_for
-from kith.cli.wording import time_of
+from kith.cli.wording import receipt_lines
 from kith.client import Client
 from kith.errors import AlteredReceipt, Misconfigured, UnknownKey
 from kith.keys import SIGNING
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    from kith.receipts import Receipt
 
 app = typer.Typer()
 _group = typer.Typer(no_args_is_help=True, help="Receipts of forgetting: verify.")
@@ -60,24 +58,10 @@ def verify(
             answer_json({"file": str(file), "valid": True, "key_id": signed.key_id, **asdict(receipt)})
         else:
             answer(f"{file}: genuine, signed by key {signed.key_id}")
-            for line in _lines(receipt):
+            for line in receipt_lines(receipt):
                 answer(f"  {line}")
     if failed:
         raise typer.Exit(Exit.FAILED)
-
-
-def _lines(receipt: "Receipt") -> list[str]:
-    who = f"subject {receipt.subject_id}" if receipt.subject_id else "everybody"
-    lines = [
-        f"{who} of gallery {receipt.gallery} was forgotten on {time_of(receipt.at_ms)} by {receipt.by} "
-        f"(change {receipt.sequence})"
-    ]
-    lines += [f"{each.count:>8} {each.kind.replace('_', ' ')} erased" for each in receipt.erased]
-    if receipt.replicas:
-        lines.append(f"{len(receipt.replicas):>8} workers confirmed that their copies are rid of it")
-    if receipt.silent:
-        lines.append(f"{len(receipt.silent):>8} workers had not confirmed: {', '.join(receipt.silent)}")
-    return lines
 
 
 def _own_keys(context: typer.Context) -> list["Ed25519PublicKey"]:

@@ -1,17 +1,15 @@
 """kith subjects: who is in a gallery."""
 
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from kith.cli.exits import Exit
-from kith.cli.terminal import Gallery, Json, answer, answer_json, answer_table, client_for, plain_table, say
+from kith.cli.terminal import Gallery, Json, answer, answer_json, answer_table, client_for, plain_table
 from kith.cli.wording import time_of
 
 app = typer.Typer()
-_group = typer.Typer(no_args_is_help=True, help="Who is in a gallery: list, show, rename, forget.")
+_group = typer.Typer(no_args_is_help=True, help="Who is in a gallery: list, show, rename (kith forget erases).")
 app.add_typer(_group, name="subjects", rich_help_panel="Galleries")
 
 _Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name.", show_default=False)]
@@ -26,9 +24,9 @@ def list_(context: typer.Context, gallery: Gallery = None, as_json: Json = False
         for each in subjects:
             answer_json(asdict(each))
         return
-    table = plain_table("name", "templates", "since", "id", right=("templates",))
+    table = plain_table("name", "templates", "since", "id", "external id", right=("templates",))
     for each in subjects:
-        table.add_row(each.name, str(each.templates), time_of(each.created_ms), each.subject_id)
+        table.add_row(each.name, str(each.templates), time_of(each.created_ms), each.subject_id, each.external_id or "")
     answer_table(table)
 
 
@@ -41,6 +39,10 @@ def show(context: typer.Context, subject: _Subject, gallery: Gallery = None, as_
         answer_json(asdict(detail))
         return
     answer(f"{detail.name}  (id {detail.subject_id}, since {time_of(detail.created_ms)})")
+    if detail.external_id is not None:
+        answer(f"  external id {detail.external_id}")
+    for key, value in detail.metadata.items():
+        answer(f"  {key}: {value}")
     table = plain_table("template", "quality", "enrolled", "change", "image", right=("quality", "change"))
     for each in detail.templates:
         table.add_row(
@@ -64,29 +66,3 @@ def rename(
         answer_json({"old": old, "new": new, "sequence": sequence})
     else:
         answer(f"{old} is now called {new} (change {sequence})")
-
-
-@_group.command()
-def forget(
-    context: typer.Context,
-    subject: _Subject,
-    gallery: Gallery = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Remove a subject: its vectors from the gallery, its pictures from the store. There is no way back."""
-    with client_for(context) as client:
-        name = gallery or client.settings.gallery.default
-        detail = client.galleries.show(name, subject)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise typer.BadParameter("nobody can be asked here; add --yes")
-            question = f"Forget {detail.name} with {len(detail.templates)} templates in gallery {name}?"
-            if not typer.confirm(question, err=True):
-                say("nothing was changed")
-                raise typer.Exit(Exit.FAILED)
-        forgotten = client.forget(subject, gallery=name)
-    if as_json:
-        answer_json(asdict(forgotten))
-    else:
-        answer(f"{forgotten.subject} is forgotten: {forgotten.templates} templates (change {forgotten.sequence})")

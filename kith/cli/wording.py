@@ -1,8 +1,12 @@
 """A decision in words, for a person at a terminal."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kith.jobs import Decision, Kind, Outcome
+
+if TYPE_CHECKING:
+    from kith.receipts import Receipt
 
 
 def line_of(decision: Decision) -> str:
@@ -48,3 +52,19 @@ def age_of(ms: int) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def receipt_lines(receipt: "Receipt") -> list[str]:
+    """A receipt of forgetting in words."""
+    who = f"subject {receipt.subject_id}" if receipt.subject_id else "everybody"
+    lines = [
+        f"{who} of gallery {receipt.gallery} was forgotten on {time_of(receipt.at_ms)} by {receipt.by} "
+        f"(change {receipt.sequence})"
+    ]
+    lines += [f"{each.count:>8} {each.kind.replace('_', ' ')} erased" for each in receipt.erased]
+    if receipt.replicas:
+        lines.append(f"{len(receipt.replicas):>8} workers confirmed that their copies are rid of it")
+    if receipt.silent:
+        lines.append(f"{len(receipt.silent):>8} workers or jobs had not confirmed: {', '.join(receipt.silent)}")
+    lines += [f"   not reached: {each}" for each in receipt.beyond]
+    return lines

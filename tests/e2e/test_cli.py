@@ -241,9 +241,12 @@ def test_subjects_are_listed_shown_renamed_and_forgotten(kith: Kith, gallery: st
     assert (detail["subject_id"], len(detail["templates"])) == (listed[0]["subject_id"], 2)
     assert "Ada Lovelace  (id " in kith("subjects", "show", "-g", gallery, "Ada Lovelace").out
     kith("subjects", "rename", "-g", gallery, "Ada Lovelace", "Grace", status=1)
-    assert "add --yes" in kith("subjects", "forget", "-g", gallery, "Grace", status=2).err
-    forgotten = kith("subjects", "forget", "-g", gallery, "Grace", "--yes", "--json").json
-    assert (forgotten["subject"], forgotten["templates"]) == ("Grace", 1)
+    assert "add --yes" in kith("forget", "-g", gallery, "Grace", status=2).err
+    forgotten = kith("forget", "-g", gallery, "Grace", "--yes", "--json").json
+    assert {each["kind"]: each["count"] for each in forgotten["erased"]}["vectors"] == 1
+    assert (forgotten["subject_id"], forgotten["silent"]) == (listed[1]["subject_id"], [])
+    assert "genuine" in kith("receipts", "verify", forgotten["file"]).out
+    assert kith("forget", "--check", forgotten["file"]).out.startswith("nothing is left")
     kith("subjects", "show", "-g", gallery, "Grace", status=1)
 
 

@@ -12,6 +12,8 @@ from kith.backends.audit_memory import MemoryAudit
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
 from kith.backends.keys_directory import DirectoryKeys
+from kith.backends.migration_memory import MemoryMigrationStore
+from kith.backends.samples_memory import MemorySamples
 from kith.client import Client
 from kith.errors import MissingImage, UnknownGallery
 from kith.jobs import Content, EmbedJob, ImageRef, Kind, Outcome, decide
@@ -59,6 +61,9 @@ def client(tmp_path: Path) -> Client:
         queue=Queue(),  # type: ignore[arg-type]
         galleries=galleries,
         results=Results(ledger),  # type: ignore[arg-type]
+        samples=MemorySamples(),
+        migrations=MemoryMigrationStore(galleries),
+        erasure=object(),  # type: ignore[arg-type]
         audit=MemoryAudit(),
         keys=DirectoryKeys(tmp_path / "keys"),
     )
@@ -72,7 +77,7 @@ def sent(client: Client) -> list[EmbedJob]:
 def test_crops_are_enrolled_and_verified_as_what_they_are(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.galleries, "show", lambda *_: None)
+    monkeypatch.setattr(client._galleries, "show", lambda *_: None)
     client.enrol("Ada", [b"crop"], content=Content.ALIGNED)
     client.verify("Ada", [b"crop"], content=Content.ALIGNED)
     client.enrol("Ada", [b"photo"])
