@@ -19,7 +19,9 @@ from kith.cli import (
     extend,
     faces,
     feedback,
+    forget,
     galleries,
+    gallery,
     keys,
     migrate,
     models,
@@ -66,7 +68,7 @@ app = typer.Typer(
 
 _SYSTEM = (
     *(up, demo, faces, submit, results, feedback),
-    *(subjects, galleries, cutoff, migrate, audit, keys, receipts, status, dead, config),
+    *(subjects, forget, galleries, gallery, cutoff, migrate, audit, keys, receipts, status, dead, config),
 )
 _LEARNING = (train, pack, extend, evaluate, calibrate, models, synth)
 

@@ -1,0 +1,171 @@
+"""A table of vectors into a gallery: millions of rows, in bounded memory, and on from where it was broken off.
+
+A template's id follows from its row, so the same row twice is one template. How far it came is noted after each batch
+in a file beside the table; the next run begins there. A row that is refused harms no other.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kith.enrolment import Enrolment, Introduction, check_enrolments, template_id
+from kith.errors import ModelMismatch, NameTaken, Rejected
+from kith.gallery import GalleryInfo, GalleryStore
+from kith.imagestore import content_key
+from kith.names import subject_name
+from kith.tables import Row, Table
+
+_BATCH = 2048
+#: Batches under way at once: while the server writes one, the next is read.
+_CONNECTIONS = 2
+#: Refused rows whose reason is kept.
+_MOST_REFUSED = 1000
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True)
+class Imported:
+    """rows: looked at, in all runs. enrolled: templates of rows of this run that are in the gallery now, before: of
+    earlier runs. refused: row number → why, the first 1,000 of `refused_count`."""
+
+    rows: int = 0
+    enrolled: int = 0
+    before: int = 0
+    refused: dict[int, str] = field(default_factory=dict)
+    refused_count: int = 0
+
+    def refuse(self, row: int, why: str) -> None:
+        """Note a row that is not enrolled."""
+        self.refused_count += 1
+        if len(self.refused) < _MOST_REFUSED:
+            self.refused[row] = why
+
+
+def import_table(
+    store: GalleryStore,
+    gallery: str,
+    table: Table,
+    *,
+    model_id: str | None = None,
+    again: bool = False,
+    tell: Tell = lambda *_: None,
+) -> Imported:
+    """Enrol the rows of `table` in `gallery`.
+
+    model_id: of the vectors, None for the gallery's. again: from the first row, whatever an earlier run did. Raises
+    UnknownGallery, ModelMismatch, Rejected for a table that ends otherwise than it says, StateUnavailable, StateFull:
+    the same call goes on from there.
+    """
+    info = store.info(gallery)
+    if model_id not in (None, info.model_id):
+        raise ModelMismatch(f"gallery {gallery} holds vectors of model {info.model_id}, the table of {model_id}")
+    note = _Note(table, info)
+    done = Imported() if again else note.read()
+    done.before, done.enrolled = done.before + done.enrolled, 0
+    rows = table.rows(done.rows)
+    under_way: deque[tuple[int, int, Future[dict[int, str]]]] = deque()
+
+    def finish() -> None:
+        last, count, future = under_way.popleft()
+        refused = future.result()
+        for row, why in refused.items():
+            done.refuse(row, why)
+        done.rows, done.enrolled = last, done.enrolled + count - len(refused)
+        note.write(done)
+        tell("rows", done.rows, max(table.total, done.rows))
+
+    with ThreadPoolExecutor(_CONNECTIONS, "import") as senders:
+        while batch := list(islice(rows, _BATCH)):
+            under_way.append((batch[-1].number, len(batch), senders.submit(_send, store, info, batch, table.normalise)))
+            if len(under_way) > _CONNECTIONS:
+                finish()
+        while under_way:
+            finish()
+    return done
+
+
+def _send(store: GalleryStore, info: GalleryInfo, rows: list[Row], normalise: bool) -> dict[int, str]:
+    """Enrol what can be; row number → why not."""
+    refused: dict[int, str] = {}
+    good = list(_enrolments(info, rows, normalise, refused))
+    try:
+        store.enrol(info.name, [enrolment for _, enrolment in good])
+    except NameTaken:
+        # Somebody's external id: one by one, to see whose.
+        for number, enrolment in good:
+            try:
+                store.enrol(info.name, [enrolment])
+            except NameTaken as taken:
+                refused[number] = str(taken)
+    return refused
+
+
+def _enrolments(
+    info: GalleryInfo, rows: list[Row], normalise: bool, refused: dict[int, str]
+) -> Iterator[tuple[int, Enrolment]]:
+    for row in rows:
+        try:
+            enrolment = _enrolment(info, row, normalise)
+            check_enrolments(info.name, info.model_id, info.dimension, [enrolment])
+        except (Rejected, ValueError) as wrong:
+            refused[row.number] = str(wrong)
+        else:
+            yield row.number, enrolment
+
+
+def _enrolment(info: GalleryInfo, row: Row, normalise: bool) -> Enrolment:
+    if row.vector is None:
+        raise Rejected(row.wrong or "there is no vector")
+    vector = row.vector
+    if normalise:
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
+        if not 0 < norm < np.inf:
+            raise Rejected(f"the vector's norm is {norm:g}, it has no direction")
+        vector = (vector / norm).astype(np.float32)
+    subject = subject_name(row.cells.get("subject", ""))
+    # Where there is no picture, its place is the vector's own: under it nothing is stored.
+    image = row.cells.get("image") or content_key(vector.tobytes())
+    model_id = row.cells.get("model_id") or info.model_id
+    quality = float(row.cells.get("quality") or 1.0)
+    if not 0 <= quality <= 1:
+        raise Rejected(f"the quality is {quality:g}, it lies in 0..1")
+    external_id = row.cells.get("external_id") or None
+    return Enrolment(
+        subject,
+        row.cells.get("template_id") or template_id(info.name, subject, image, model_id),
+        *(vector, image, quality, model_id),
+        introduction=Introduction(external_id=external_id) if external_id else None,
+    )
+
+
+class _Note:
+    """How far the import of this table into this gallery came."""
+
+    def __init__(self, table: Table, info: GalleryInfo) -> None:
+        facts = table.file.stat()
+        self._file = table.file.with_name(f".{table.file.name}.{info.name}.import")
+        # Of another table, or a gallery that was made anew, it says nothing.
+        self._about = [facts.st_size, facts.st_mtime_ns, info.epoch, table.normalise]
+
+    def read(self) -> Imported:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            said: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            if said.pop("about") == self._about:
+                return Imported(**{**said, "refused": {int(row): why for row, why in said["refused"].items()}})
+        return Imported()
+
+    def write(self, done: Imported) -> None:
+        beside = Path(f"{self._file}.part")
+        # Where nothing can be written, the next run begins at the first row: slower, and as right.
+        with suppress(OSError):
+            beside.write_text(json.dumps({"about": self._about, **asdict(done)}), encoding="utf-8")
+            beside.replace(self._file)
