@@ -10,9 +10,8 @@
 This is a composition root: it opens the same backends as the workers, from the same settings.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -29,19 +28,20 @@ from kith.backends.results_redis import RedisResults
 from kith.backends.samples_redis import RedisSamples
 from kith.calibration_samples import SampleStore
 from kith.erasure import Erasure
-from kith.errors import BrokerUnavailable, JobDead, KithError, NoAnswerYet
 from kith.feedback import Feedback
 from kith.folder import label_of
-from kith.gallery import GalleryInfo, GalleryStore, Snapshot
+from kith.gallery import GalleryStore, Snapshot
 from kith.imagestore import ImageStore, key_of
 from kith.intake import Intake, JobQueue, Receipt
-from kith.jobs import LANES, MAX_IMAGES_PER_JOB, PUBLISH_QUEUE, Content, Decision, EmbedJob, ImageRef, Kind
+from kith.jobs import MAX_IMAGES_PER_JOB, Content, Decision, EmbedJob, ImageRef, Kind
 from kith.keys import KeyStore
-from kith.ledger import Ledger, WorkerBeat
+from kith.ledger import Ledger
 from kith.migration import MigrationStore
 from kith.names import subject_name
 from kith.results import Results
 from kith.settings import Settings, load
+from kith.status import Status, status
+from kith.waiting import wait
 
 if TYPE_CHECKING:
     from kith.forget_check import Leftover
@@ -49,21 +49,6 @@ if TYPE_CHECKING:
 
 #: An image as callers have it; an ImageRef is one that is stored already, by `Client.put` or by `Client.upload_url`.
 Picture = bytes | Path | ImageRef
-
-#: Pauses between looks at a job that is being waited for: a warm worker answers within the first few.
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.005, 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The system at a glance. lanes: messages waiting per queue, None where the broker did not answer."""
-
-    lanes: dict[str, int | None]
-    open_jobs: int
-    dead_letters: int
-    results: int
-    workers: tuple[WorkerBeat, ...]
-    galleries: tuple[GalleryInfo, ...]
 
 
 class Client:
@@ -210,19 +195,7 @@ class Client:
 
         Raises JobDead when it ended in the dead letters, NoAnswerYet when it is still open after `timeout_s` seconds.
         """
-        deadline_s = time.monotonic() + timeout_s
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            state = self.ledger.state(job_id)
-            if state.state == "done":
-                decisions = [entry.decision for entry in self.results.fetch(state.entries)]
-                return sorted(decisions, key=lambda decision: decision.index)
-            if state.state == "dead":
-                raise JobDead(f"job {job_id} is a dead letter: {state.reason} (kith dead show {job_id})")
-            if time.monotonic() > deadline_s:
-                raise NoAnswerYet(self._why_not(job_id, state.state, state.reason, timeout_s))
-            time.sleep(pause_s)
-            pause_s = min(1.5 * pause_s, _LAST_PAUSE_S)
+        return wait(self.ledger, self.results, job_id, timeout_s)
 
     def forget(
         self,
@@ -265,14 +238,7 @@ class Client:
 
     def status(self) -> Status:
         """Queues, workers, galleries. Raises StateUnavailable; a broker that is away shows as None."""
-        return Status(
-            lanes={queue: self._depth(queue) for queue in (*LANES, PUBLISH_QUEUE)},
-            open_jobs=self.ledger.open_count(),
-            dead_letters=self.ledger.dead_count(),
-            results=self.results.count(),
-            workers=tuple(self.ledger.workers()),
-            galleries=tuple(self.galleries.galleries()),
-        )
+        return status(self.ledger, self.results, self._queue, self.galleries)
 
     def _name(self, gallery: str | None) -> str:
         return gallery or self.settings.gallery.default
@@ -300,19 +266,3 @@ class Client:
         ]
         receipts = self.intake.submit_many(jobs)
         return [decision for receipt in receipts for decision in self.wait(receipt.job_id, timeout_s)]
-
-    def _depth(self, queue: str) -> int | None:
-        try:
-            return self._queue.depth(queue)
-        except BrokerUnavailable:
-            return None
-
-    def _why_not(self, job_id: str, stage: str, reason: str | None, timeout_s: float) -> str:
-        message = f"job {job_id} is not decided after {timeout_s:g} s (stage: {stage}"
-        message += f", last trouble: {reason})" if reason else ")"
-        try:
-            if not any(beat.role == "embed" for beat in self.ledger.workers()):
-                message += "; no embed worker is up, start one with `kith up`"
-        except KithError:
-            pass
-        return message

@@ -60,7 +60,9 @@ class Cutoffs:
 
     def _is_due(self, info: GalleryInfo) -> bool:
         record = info.settings.record
-        if record is None or record.fpir != info.settings.fpir or is_stale(record, info.subjects, info.templates, info.model_id):
+        if record is None or record.fpir != info.settings.fpir:
+            return True
+        if is_stale(record, info.subjects, info.templates, info.model_id):
             return True
         news = self._samples.count(info.name, after_ms=record.at_ms)
         return news >= max(_LEAST_NEWS, _NEWS_SHARE * record.searches)

@@ -140,8 +140,9 @@ local function packed(record)
 end
 
 -- Changes cut off the log have no payload left to erase, so a subject need not remember them.
-local function keep(n, record, sequence)
-  local trimmed, still = tonumber(redis.call('HGET', g .. ':meta', 'trimmed')), {}
+local function keep(n, record, sequence, trimmed)
+  local still = {}
+  trimmed = trimmed or tonumber(redis.call('HGET', g .. ':meta', 'trimmed'))
   for _, each in ipairs(record.changes) do
     if math.abs(each) > trimmed then
       table.insert(still, each)
@@ -196,17 +197,23 @@ local function drop_subject(n, record)
   unlist_name(n)
 end
 
--- Rows for slot and those after it, all in one block. Blocks grow in steps by SET, which allocates exactly: SETRANGE at the
--- end of a long string takes a megabyte ahead.
+-- Rows for slot and those after it, all in one block. Blocks grow in steps, those of a large gallery at once, always as a new
+-- key: there SETRANGE allocates exactly, at the end of a long string it takes a megabyte ahead. (Zeros made in Lua cost
+-- more than all the rest of an enrolment, and would stand in the append-only file.)
 local function write_rows(kind, slot, bytes, rows)
   local key, at = g .. kind .. math.floor(slot / BLOCK_ROWS), (slot % BLOCK_ROWS) * bytes
   local length = redis.call('STRLEN', key)
   if length < at + #rows then
-    local most = 16
+    local most = slot >= 4 * BLOCK_ROWS and BLOCK_ROWS or 16
     while most * bytes < at + #rows do
       most = most * 4
     end
-    redis.call('SET', key, (redis.call('GET', key) or '') .. nothing(most * bytes - length))
+    local before = length > 0 and redis.call('GET', key)
+    redis.call('DEL', key)
+    redis.call('SETRANGE', key, most * bytes - 1, '\0')
+    if before then
+      redis.call('SETRANGE', key, 0, before)
+    end
   end
   redis.call('SETRANGE', key, at, rows)
 end

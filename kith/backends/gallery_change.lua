@@ -174,7 +174,7 @@ function operations.enrol(model_id, now_ms)
   end
   put_templates(templates)
   for name, record in pairs(records) do
-    keep(numbers[name], record)
+    keep(numbers[name], record, nil, tonumber(meta[3]))
   end
   local answer = {'ok'}
   for _, group in ipairs(groups) do

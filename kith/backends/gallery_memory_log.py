@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kith.backends.gallery_memory_state import Entry, MemoryGallery, Record, Template
+from kith.backends.gallery_memory_records import Entry, Record, Template
+from kith.backends.gallery_memory_state import MemoryGallery
 from kith.catalogue import Catalogue
 from kith.journal import Change, Op, Snapshot
 from kith.subjects import GalleryInfo, HistoryEntry, SubjectDetail

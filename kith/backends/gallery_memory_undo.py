@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from kith.backends.gallery_memory_state import Entry, MemoryGallery
+from kith.backends.gallery_memory_records import Entry
+from kith.backends.gallery_memory_state import MemoryGallery
 from kith.errors import CannotUndo
 from kith.journal import Op
 

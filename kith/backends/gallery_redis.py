@@ -3,17 +3,16 @@
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 import redis
 
+from kith.backends.gallery_enrolling import enrol_calls, new_id, who
 from kith.backends.gallery_redis_catalogue import read_catalogue, subject_detail, template_info
 from kith.backends.gallery_redis_log import read_changes, read_history, read_snapshot
 from kith.backends.gallery_resealing import reseal
-from kith.backends.gallery_rows import RowFormats, Rows
-from kith.backends.gallery_script import Call, GalleryScript, checked
+from kith.backends.gallery_rows import RowFormats
+from kith.backends.gallery_script import GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.enrolment import Introduction, check_description, check_enrolments, check_template_ids
 from kith.errors import KeysUnavailable, Misconfigured, ModelMismatch, UnknownGallery
@@ -34,9 +33,7 @@ from kith.keys import KeyRing, KeyStore
 from kith.names import gallery_name, subject_name
 from kith.wire import from_json, to_json
 
-#: Templates in one run of the script, during which nobody else is served, and runs sent before the first answer is
-#: read.
-_AT_ONCE = 32
+#: Runs of the script sent before the first answer is read.
 _PIPELINE = 16
 _TRIM_AT_ONCE = 1000
 _SCAN = 1000
@@ -108,7 +105,7 @@ class RedisGalleryStore:
         # Before anything is sent, so that one bad template leaves nothing behind. No race: a gallery keeps its model.
         check_enrolments(name, model_id.decode(), int(dimension), enrolments)
         rows = self._script.rows.of(name, epoch.decode(), int(dimension), sealed == b"1")
-        calls = _enrol_calls(name, model_id, subjects, enrolments, rows)
+        calls = enrol_calls(name, model_id, subjects, enrolments, rows)
         sequences: list[int] = []
         with mapped_redis_errors(f"enrolling in gallery {name}"):
             for start in range(0, len(calls), _PIPELINE):
@@ -120,7 +117,7 @@ class RedisGalleryStore:
         check_description(introduction.external_id, introduction.metadata)
         with mapped_redis_errors(f"introducing a subject to gallery {name}"):
             model_id: Any = self._client.hget(self._script.key(name, "meta"), "model_id")
-            self._script.ask(name, "enrol", model_id or "", now_ms(), subject_name(subject), _who(introduction), 0)
+            self._script.ask(name, "enrol", model_id or "", now_ms(), subject_name(subject), who(introduction), 0)
 
     def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
         ids = check_template_ids(template_ids)
@@ -132,7 +129,7 @@ class RedisGalleryStore:
         ids = check_template_ids(template_ids)
         names = subject_name(subject), subject_name(to)
         with mapped_redis_errors(f"moving templates of gallery {name}"):
-            reply = self._script.ask(name, "move", *names, _new_id(), now_ms(), *ids, subject=subject, new=to)
+            reply = self._script.ask(name, "move", *names, new_id(), now_ms(), *ids, subject=subject, new=to)
         return int(reply[0])
 
     def merge(self, name: str, subject: str, into: str) -> int:
@@ -250,48 +247,6 @@ class RedisGalleryStore:
                 )
             )
         return infos
-
-
-def _enrol_calls(
-    name: str, model_id: bytes, subjects: Sequence[str], enrolments: Sequence[Enrolment], rows: Rows
-) -> list[Call]:
-    """Runs of the script, each with whole subjects; only a subject with more templates than fit is cut in several."""
-    at_ms = now_ms()
-    calls: list[list[Any]] = []
-    room = 0
-    packed = iter(rows.pack(np.stack([each.vector for each in enrolments])) if enrolments else ())
-    for subject, group in groupby(zip(subjects, enrolments, strict=True), key=lambda pair: pair[0]):
-        each = [enrolment for _, enrolment in group]
-        for start in range(0, len(each), _AT_ONCE):
-            some = each[start : start + _AT_ONCE]
-            if room < len(some):
-                calls.append([name, "enrol", model_id, at_ms])
-                room = _AT_ONCE
-            room -= len(some)
-            calls[-1] += [subject, _who(each[0].introduction), len(some)]
-            for enrolment in some:
-                quality = repr(float(enrolment.quality))
-                calls[-1] += [enrolment.template_id, next(packed), enrolment.image, quality]
-                calls[-1].append(enrolment.enrolled_ms or "")
-    return [tuple(call) for call in calls]
-
-
-def _who(introduction: Introduction | None) -> str:
-    if introduction is None:
-        return _new_id()
-    said = {
-        "created_ms": introduction.created_ms,
-        "external_id": introduction.external_id,
-        "metadata": dict(introduction.metadata),
-    }
-    # Without what is empty: Lua knows no null, and an empty table may be a list.
-    return json.dumps(
-        {"id": introduction.subject_id or _new_id(), **{key: value for key, value in said.items() if value}}
-    )
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex[:16]
 
 
 def _subject_info(record: Any) -> SubjectInfo:

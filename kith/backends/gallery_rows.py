@@ -56,8 +56,8 @@ class SealedRows:
 
     def unpack(self, rows: bytes | memoryview) -> tuple[Vectors, list[int]]:
         # A free row is zero; a sealed one never is, it has a key's id and a nonce.
-        held = [bool(each) for each in np.frombuffer(rows, np.uint8).reshape(-1, self.width).any(axis=1)]
-        opened = self._sealer.open_many(rows, held)
+        held = np.frombuffer(rows, np.uint8).reshape(-1, self.width).max(axis=1, initial=0) > 0
+        opened = self._sealer.open_many(rows, held.tolist())
         if any(fault.reason == "unknown_key" for fault in opened.faults):
             # Not this row but the key is at fault, and with it the gallery.
             opened.whole(self._what)

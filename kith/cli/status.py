@@ -7,8 +7,8 @@ import typer
 from kith.cli.galleries import show_galleries
 from kith.cli.terminal import Json, answer, answer_json, answer_table, client_for, plain_table
 from kith.cli.wording import age_of
-from kith.client import Status
 from kith.jobs import PUBLISH_QUEUE, now_ms
+from kith.status import Status
 
 app = typer.Typer()
 

@@ -165,7 +165,14 @@ class TestGalleries:
 
     def test_a_derived_cutoff_comes_back_with_its_record(self, store: GalleryStore) -> None:
         record = CutoffRecord(
-            fpir=0.01, how="measured", low=0.4, high=0.5, searches=3000, subjects=40, templates=80, at_ms=1_764_000_000_123
+            fpir=0.01,
+            how="measured",
+            low=0.4,
+            high=0.5,
+            searches=3000,
+            subjects=40,
+            templates=80,
+            at_ms=1_764_000_000_123,
         )
         store.configure("door", GallerySettings(cutoff=0.45, record=record, fpir=0.01))
         assert store.info("door").settings.record == record
