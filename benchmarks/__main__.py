@@ -13,7 +13,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ceiling, inputs, latency, pack, pipeline, report, runtimes, scaling, sealing, soak, triplets
+from benchmarks import (
+    ceiling,
+    inputs,
+    journal,
+    latency,
+    pack,
+    pipeline,
+    report,
+    runtimes,
+    scaling,
+    sealing,
+    soak,
+    triplets,
+)
 from benchmarks.session import Session, Unavailable
 
 BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
@@ -26,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "pack": pack.run,
     "runtimes": runtimes.run,
     "sealing": sealing.run,
+    "journal": journal.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3

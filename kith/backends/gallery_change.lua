@@ -117,7 +117,7 @@ end
 
 -- See `look` for ARGV. Each subject's new templates are one change; the answer holds the sequence number of every template.
 function operations.enrol(model_id, now_ms)
-  local meta = redis.call('HMGET', g .. ':meta', 'model_id', 'width', 'key')
+  local meta = redis.call('HMGET', g .. ':meta', 'model_id', 'width', 'key', 'trimmed')
   if not meta[1] then
     return {'unknown_gallery'}
   end
@@ -174,7 +174,7 @@ function operations.enrol(model_id, now_ms)
   end
   put_templates(templates)
   for name, record in pairs(records) do
-    keep(numbers[name], record, nil, tonumber(meta[3]))
+    keep(numbers[name], record, nil, tonumber(meta[4]))
   end
   local answer = {'ok'}
   for _, group in ipairs(groups) do
