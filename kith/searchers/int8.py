@@ -18,6 +18,7 @@ from kith.errors import Misconfigured
 from kith.journal import BLOCK_ROWS, Vectors
 from kith.searchers.packed import Piece
 from kith.similarity.passes import ArrayScores
+from kith.wiping import wiped_when_dropped
 
 _LEVELS = 127
 
@@ -28,7 +29,7 @@ _NARROW = 128
 _CACHED_BYTES = 8 << 20
 
 #: Scores of one pass: few enough to stay in the cache, enough to be worth a look.
-_SCORES_AT_ONCE = 1 << 17
+_SCORES_AT_ONCE = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +74,8 @@ class Stretch:
     @classmethod
     def empty(cls, blocks: int, dimension: int) -> "Stretch":
         """No vectors yet."""
-        codes = torch.zeros((blocks * BLOCK_ROWS, dimension), dtype=torch.int8)
+        # numpy's memory, because it is wiped when the last piece of it is dropped.
+        codes = torch.from_numpy(wiped_when_dropped(np.zeros((blocks * BLOCK_ROWS, dimension), np.int8)))
         return cls(codes, np.ones(blocks), np.zeros(blocks), np.zeros(blocks))
 
     def replaced(self, changes: dict[int, Vectors], blocks: int) -> "Stretch":
@@ -183,6 +185,4 @@ def check_products() -> None:
         probes[0] = _LEVELS
         products = torch._int_mm(probes, rows.t())
         if not torch.equal(products.double(), probes.double() @ rows.double().t()):
-            raise Misconfigured(
-                "torch multiplies int8 inexactly on this CPU; search without it (search.method = plain)"
-            )
+            raise Misconfigured("torch multiplies int8 inexactly on this CPU")

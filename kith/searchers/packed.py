@@ -18,10 +18,6 @@ from kith.journal import BLOCK_ROWS, FREE, Owners, Vectors
 from kith.similarity.passes import PlainPass
 from kith.similarity.rows import Rows
 
-#: Bytes of float32 a stretch stands for. Its int8 form and the scores of a batch stay in the cache between the
-#: product and the look at its result, and a change copies one stretch.
-_STRETCH_BYTES = 16 << 20
-
 #: Unpacked rows of a block that are packed at once; fewer wait until their block has been left alone for a while.
 _MANY_ROWS = 256
 
@@ -75,12 +71,15 @@ class Arrangement(Generic[FormT]):
 
 
 class PackedGallery(Generic[FormT]):
-    """Packed forms of the blocks of one gallery. Safe to use from many threads."""
+    """Packed forms of the blocks of one gallery. Safe to use from many threads.
 
-    def __init__(self, dimension: int, empty: Callable[[int, int], FormT]) -> None:
+    empty: makes a form of so many blocks and dimensions. stretch_bytes: of float32 that one form stands for.
+    """
+
+    def __init__(self, dimension: int, empty: Callable[[int, int], FormT], stretch_bytes: int) -> None:
         self._dimension = dimension
         self._empty = empty
-        self._span = max(1, _STRETCH_BYTES // (BLOCK_ROWS * dimension * 4))
+        self._span = max(1, stretch_bytes // (BLOCK_ROWS * dimension * 4))
         self._forms: list[FormT] = []
         self._blocks: list[_Packed] = []
         self._lock = threading.Lock()
@@ -124,10 +123,11 @@ class PackedGallery(Generic[FormT]):
             if not self._made_for:
                 return False
             half = len(self._made_for) // 2
-            found = [ref() for ref in self._made_for]
-            blocks, owners = found[:half], found[half:]
-            if any(each is None for each in found):
-                return False
+            blocks: list[Vectors] = [block for ref in self._made_for[:half] if (block := ref()) is not None]
+            owners: list[Owners] = [each for ref in self._made_for[half:] if (each := ref()) is not None]
+        if len(blocks) < half or len(owners) < half:
+            # The view has gone; the next search tells what there is to pack.
+            return False
         stale, waiting = self._stale(blocks, owners)
         due = [at for at, key in stale.items() if everything or key in self._waiting or self._urgent(at, blocks[at])]
         self._waiting = waiting

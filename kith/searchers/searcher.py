@@ -1,20 +1,27 @@
-"""A searcher that keeps compressed forms of the galleries it searched: on a CPU as int8."""
+"""Searchers that keep compressed forms of the galleries they searched: int8 on a CPU, float16 on a GPU."""
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
+import torch
+
+from kith.errors import Misconfigured
 from kith.gallery_settings import Scoring
 from kith.journal import Vectors
+from kith.searchers.half import HalfStretch, half_passes
 from kith.searchers.int8 import Stretch, check_products, int8_passes
 from kith.searchers.packed import FormT, PackedGallery, Piece
 from kith.similarity.hits import Found, Hit
 from kith.similarity.means import Means
 from kith.similarity.passes import Pass
-from kith.similarity.plain import checked, found, leave_out
+from kith.similarity.plain import PlainSearcher, Searcher, checked, found, leave_out
 from kith.similarity.rows import Rows
 from kith.view import GalleryView
+
+_log = logging.getLogger(__name__)
 
 #: How often the packing thread looks for something to pack while there is something; seconds.
 _LOOK_EVERY_S = 0.25
@@ -33,11 +40,11 @@ class _Gallery(Generic[FormT]):
 class PackingSearcher(Generic[FormT]):
     """A Searcher. A thread packs what is new; it starts with the first search and ends with `close`.
 
-    empty: makes a form of so many blocks and dimensions.
+    empty: makes a form of so many blocks and dimensions. stretch_bytes: of float32 that one form stands for.
     """
 
-    def __init__(self, empty: Callable[[int, int], FormT]) -> None:
-        self._empty = empty
+    def __init__(self, empty: Callable[[int, int], FormT], stretch_bytes: int) -> None:
+        self._empty, self._stretch_bytes = empty, stretch_bytes
         self._galleries: dict[tuple[str, str, Scoring], _Gallery[FormT]] = {}
         self._lock = threading.Lock()
         self._news = threading.Event()
@@ -110,7 +117,9 @@ class PackingSearcher(Generic[FormT]):
             gallery = self._galleries.get(key)
             if gallery is None:
                 means = None if scoring is Scoring.BEST else Means(weighted=scoring is Scoring.QUALITY)
-                gallery = self._galleries[key] = _Gallery(PackedGallery(view.dimension, self._empty), means)
+                gallery = self._galleries[key] = _Gallery(
+                    PackedGallery(view.dimension, self._empty, self._stretch_bytes), means
+                )
         if gallery.means is None:
             return gallery, Rows.templates(view)
         with gallery.lock:
@@ -148,7 +157,30 @@ class Int8Searcher(PackingSearcher[Stretch]):
 
     def __init__(self) -> None:
         check_products()
-        super().__init__(Stretch.empty)
+        # The int8 form and the scores of a batch stay in the cache between the product and the look at its result.
+        super().__init__(Stretch.empty, 16 << 20)
 
     def passes(self, pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Pass]:
         return [*int8_passes(pieces, probes)] if pieces else []
+
+
+class HalfSearcher(PackingSearcher[HalfStretch]):
+    """Searches on `device`, a GPU, which holds the templates in half precision."""
+
+    def __init__(self, device: str, *, stretch_bytes: int = 512 << 20) -> None:
+        self._device = torch.device(device)
+        super().__init__(lambda blocks, dimension: HalfStretch.empty(blocks, dimension, self._device), stretch_bytes)
+
+    def passes(self, pieces: Sequence[Piece[HalfStretch]], probes: Vectors) -> list[Pass]:
+        return [*half_passes(pieces, probes, self._device)] if pieces else []
+
+
+def open_searcher(device: str) -> Searcher:
+    """The fastest searcher of this machine. device: `cpu`, or a GPU as torch calls it."""
+    if torch.device(device).type != "cpu":
+        return HalfSearcher(device)
+    try:
+        return Int8Searcher()
+    except Misconfigured as cannot:
+        _log.warning("searching with numpy: %s", cannot)
+        return PlainSearcher()

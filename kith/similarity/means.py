@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kith.journal import BLOCK_ROWS, FREE, Owners, Qualities, Vectors
 from kith.similarity.rows import Indices, Rows
 from kith.view import GalleryView
+from kith.wiping import wiped_when_dropped
 
 
 def mean_rows(view: GalleryView, *, weighted: bool) -> Rows:
@@ -107,7 +108,7 @@ def _replaced(
             blocks.append(vectors)
             owned.append(nobody)
             places.append(nowhere)
-        vectors, owner, place = blocks[block].copy(), owned[block].copy(), places[block].copy()
+        vectors, owner, place = wiped_when_dropped(blocks[block].copy()), owned[block].copy(), places[block].copy()
         mine = numbers[numbers // BLOCK_ROWS == block] % BLOCK_ROWS
         vectors[mine], owner[mine], place[mine] = 0, FREE, 0
         start, end = np.searchsorted(whose, [block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS]).tolist()

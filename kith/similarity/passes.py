@@ -124,7 +124,12 @@ def nearest(
 
     passes: cover each row once. without: block → rows left out.
     """
+    usable = np.isfinite(probes.sum(axis=1))
+    if not usable.all():
+        probes = np.where(usable[:, np.newaxis], probes, np.float32(0))
     ranking = Ranking(rows, probes, k)
+    # Nothing reaches this floor: a probe that is not made of numbers is near nobody.
+    ranking.floor[~usable] = np.inf
     fallback = np.zeros(len(probes), np.int64)
     for one in passes:
         scores = one.score(probes)

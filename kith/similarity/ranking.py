@@ -63,8 +63,6 @@ class Ranking:
         self._probes = probes
         self.k = k
         self.floor = np.full(len(probes), -np.inf, np.float32)
-        #: A probe that is not made of numbers is near nobody: nothing reaches this floor.
-        self.floor[~np.isfinite(probes.sum(axis=1))] = np.inf
         #: Per probe, ascending: (−score, slot, owner), one entry per owner.
         self.best: list[list[tuple[float, int, int]]] = [[] for _ in probes]
         #: How many rows were scored exactly, per probe, (B,).
