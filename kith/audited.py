@@ -98,7 +98,7 @@ class AuditedGalleryStore:
     def forget(self, name: str, subject: str) -> Forgotten:
         self._record(Action.FORGOT, name, self._store.show(name, subject).subject_id, detail={"stage": "begun"})
         gone = self._store.forget(name, subject)
-        detail = {"stage": "done", "vectors": gone.templates}
+        detail: Detail = {"stage": "done", "vectors": gone.templates}
         self._record(Action.FORGOT, name, gone.subject_id, gone.sequence, detail)
         return gone
 

@@ -28,6 +28,8 @@ from kith.scrubbing import is_of, scrubbed, scrubbed_job, scrubbed_letter
 #: How long one waits for workers, and for jobs that they have in hand, before they are named as silent.
 WAIT_S = 20.0
 _LOOK_EVERY_S = 0.1
+#: The role of workers that hold copies of galleries.
+_HOLDS_COPIES = "embed"
 
 #: What no call of ours reaches.
 BEYOND = (
@@ -103,8 +105,13 @@ class Forgetting:
         # Recorded first: what cannot be recorded is not done.
         self._audit.record(Deed(self._by, Action.FORGOT, gallery, held.subject_id, detail={"stage": "begun"}))
         return Pending(
-            *(held.subject_id, tuple(sorted(held.subject_ids)), self._galleries.info(gallery).epoch),
-            *(traces.salt, traces.rows, traces.texts, tuple(sorted(held.images))),
+            held.subject_id,
+            subject_ids=tuple(sorted(held.subject_ids)),
+            epoch=self._galleries.info(gallery).epoch,
+            salt=traces.salt,
+            rows=traces.rows,
+            texts=traces.texts,
+            images=tuple(sorted(held.images)),
         )
 
     def _marks(self, pending: Pending, key: Key) -> Marks:
@@ -124,17 +131,26 @@ class Forgetting:
         return pending if pending.sequence else replace(pending, sequence=self._galleries.info(gallery).sequence)
 
     def _await_workers(self, gallery: str, sequence: int, wait_s: float) -> tuple[list[ReplicaAt], list[str]]:
-        """Workers whose copies have applied the change, and those that have not said so."""
-        deadline_s, seen = time.monotonic() + wait_s, dict[str, int]()
+        """Workers whose copies have applied the change, and those that have not said so.
+
+        A beat from before the change may not know of a copy made just then: who names none must be heard once more.
+        """
+        deadline_s = time.monotonic() + wait_s
+        first, reached, silent = dict[str, int](), dict[str, int](), set[str]()
         while True:
-            beats = self._ledger.workers()
-            now = {beat.worker_id: (beat.galleries or {}).get(gallery) for beat in beats}
-            seen |= {worker: at for worker, at in now.items() if at is not None}
-            # One that fell silent may be cut off and go on with its copy; one that signed off has none any more, but
-            # the two look the same from here.
-            behind = sorted(worker for worker, at in seen.items() if at < sequence)
-            if not behind or time.monotonic() > deadline_s:
-                return [ReplicaAt(worker, at) for worker, at in sorted(seen.items()) if at >= sequence], behind
+            for beat in self._ledger.workers():
+                if beat.role != _HOLDS_COPIES:
+                    continue
+                who, at = beat.worker_id, (beat.galleries or {}).get(gallery)
+                silent.add(who)
+                if at is not None and at >= sequence:
+                    reached[who] = at
+                elif at is None and first.setdefault(who, beat.seen_ms) != beat.seen_ms:
+                    silent.discard(who)
+            silent -= set(reached)
+            # One that stopped beating may be cut off and go on with its copy: it stays among the silent.
+            if not silent or time.monotonic() > deadline_s:
+                return [ReplicaAt(who, at) for who, at in sorted(reached.items())], sorted(silent)
             time.sleep(_LOOK_EVERY_S)
 
     def _clear_jobs(self, gallery: str, marks: Marks, done: dict[Kind, set[str]]) -> list[str]:
@@ -225,12 +241,9 @@ class Forgetting:
         erased += [Erased.of(kind, done.get(kind, ())) for kind in listed]
         # Kith keeps no crops.
         erased.append(Erased(Kind.CACHED_CROPS, 0))
-        detail = {"stage": "done", **{each.kind.value: each.count for each in erased if each.count}}
-        self._audit.record(
-            Deed(
-                self._by, Action.FORGOT, gallery, pending.subject_id, pending.sequence, detail | {"silent": len(silent)}
-            )
-        )
+        detail: dict[str, str | int] = {"stage": "done", "silent": len(silent)}
+        detail |= {each.kind.value: each.count for each in erased if each.count}
+        self._audit.record(Deed(self._by, Action.FORGOT, gallery, pending.subject_id, pending.sequence, detail))
         return Receipt(
             *(gallery, pending.epoch, pending.sequence, now_ms(), self._by, tuple(erased), pending.subject_id),
             replicas=tuple(replicas),

@@ -14,6 +14,7 @@ from kith.errors import GalleryBehind, KithError, StateUnavailable, UnknownGalle
 from kith.gallery import GalleryStore
 from kith.journal import Change, Op
 from kith.view import GalleryView, Replica
+from kith.wiping import wipe_free_memory
 
 __all__ = ["Follower", "GalleryView", "Replica"]
 
@@ -53,6 +54,8 @@ class Follower:
         self._thread: threading.Thread | None = None
         self._incarnation: str | None = None
         self._answered = self._looked = time.monotonic()
+        #: Somebody was forgotten: what brought him here may lie about in freed memory.
+        self._to_wipe = False
 
     def view(self, name: str, at_least: int = 0, timeout_s: float = 2.0) -> GalleryView:
         """The newest view of gallery `name`, at sequence number `at_least` or later. Loads the gallery at first use.
@@ -189,6 +192,8 @@ class Follower:
             # the next number belong to a view that a fresh load has replaced.
             if replica is not None and changes[0].sequence <= replica.view.sequence + 1:
                 replica.apply(changes)
+        if any(change.op is Op.FORGET for change in changes):
+            self._to_wipe = True
         with self._news:
             self._news.notify_all()
 
@@ -221,6 +226,10 @@ class Follower:
 
     def _look(self) -> None:
         """Compare what we hold with what the store says it has: catches what no log can tell."""
+        if self._to_wipe:
+            # Here, once a second at most, and not where searches wait for the change.
+            self._to_wipe = False
+            wipe_free_memory()
         incarnation = self._store.incarnation()
         restarted = self._incarnation not in (None, incarnation)
         with self._news:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Change, Op, Owners, Qualities, Snapshot, Vectors, slots_of, widened
+from kith.wiping import wiped_when_dropped
 
 __all__ = ["FREE", "GalleryView", "Replica"]
 
@@ -113,7 +114,8 @@ class Replica:
         self._name, self._model_id, self._dimension = snapshot.name, snapshot.model_id, snapshot.dimension
         self.epoch = snapshot.epoch
         self._settings, self._sequence = snapshot.settings, snapshot.sequence
-        self._blocks: list[Vectors] = list(snapshot.blocks)
+        # Whoever is forgotten leaves a block by a copy of it: the old one must not lie about in freed memory.
+        self._blocks: list[Vectors] = [wiped_when_dropped(block) for block in snapshot.blocks]
         #: Rows of each block that some view may read; rows beyond are ours to write.
         self._visible = [0] * len(self._blocks)
         self._rows = [len(owners) for owners in snapshot.owners]
@@ -196,7 +198,7 @@ class Replica:
     def _put(self, slot: int, vector: Vectors, owner: int, quality: float) -> None:
         block, row = divmod(slot, BLOCK_ROWS)
         while len(self._blocks) <= block:
-            empty = np.zeros((BLOCK_ROWS, self._dimension), np.float32)
+            empty = wiped_when_dropped(np.zeros((BLOCK_ROWS, self._dimension), np.float32))
             self._blocks.append(empty)
             self._windows.append(empty[:0])
             self._visible.append(0)
@@ -208,7 +210,7 @@ class Replica:
         if row < self._visible[block] or row >= len(self._blocks[block]):
             # Some search may be reading this row now, so it keeps the old array and we go on with a copy.
             if not (row < self._visible[block] and np.array_equal(self._blocks[block][row], vector)):
-                self._blocks[block] = widened(self._blocks[block])
+                self._blocks[block] = wiped_when_dropped(widened(self._blocks[block]))
                 self._visible[block] = 0
                 self._blocks[block][row] = vector
         else:
