@@ -36,6 +36,7 @@ BEYOND = (
     "snapshots, exports and backups made before, of Redis, of the image store and of keys",
     "copies that readers of the results, webhooks or whoever else took of decisions",
     "messages of the broker until a worker takes them; it finds them crossed out",
+    "the append-only file of Redis until the server rewrites it (BGREWRITEAOF)",
 )
 
 
