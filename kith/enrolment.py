@@ -79,10 +79,14 @@ def check_enrolments(name: str, model_id: str, dimension: int, enrolments: Seque
             raise InvalidTemplate(
                 f"gallery {name} takes float32 vectors of shape ({dimension},), not {vector.dtype} {vector.shape}"
             )
-        norm = float(np.linalg.norm(vector.astype(np.float64)))
-        # Written so that a NaN norm fails it too.
-        if not abs(norm - 1.0) <= NORM_TOLERANCE:
-            raise InvalidTemplate(f"the vector's norm is {norm:.6g}, not 1 within {NORM_TOLERANCE:g}")
+    if not enrolments:
+        return
+    # All at once: one by one this is a third of what an import costs.
+    norms = np.linalg.norm(np.stack([each.vector for each in enrolments]).astype(np.float64), axis=1)
+    # Written so that a NaN norm fails it too.
+    wrong = norms[~(np.abs(norms - 1.0) <= NORM_TOLERANCE)]
+    if len(wrong):
+        raise InvalidTemplate(f"the vector's norm is {wrong[0]:.6g}, not 1 within {NORM_TOLERANCE:g}")
 
 
 def check_template_ids(template_ids: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ in a file beside the table; the next run begins there. A row that is refused har
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -24,8 +24,8 @@ from kith.names import subject_name
 from kith.tables import Row, Table
 
 _BATCH = 2048
-#: Batches under way at once: while the server writes one, the next is read.
-_CONNECTIONS = 2
+#: Batches sent at once: while the server writes one, the next is read. More only wait for the interpreter's lock.
+_CONNECTIONS = 1
 #: Refused rows whose reason is kept.
 _MOST_REFUSED = 1000
 
@@ -96,7 +96,7 @@ def import_table(
 def _send(store: GalleryStore, info: GalleryInfo, rows: list[Row], normalise: bool) -> dict[int, str]:
     """Enrol what can be; row number → why not."""
     refused: dict[int, str] = {}
-    good = list(_enrolments(info, rows, normalise, refused))
+    good = _enrolments(info, rows, normalise, refused)
     try:
         store.enrol(info.name, [enrolment for _, enrolment in good])
     except NameTaken:
@@ -106,20 +106,33 @@ def _send(store: GalleryStore, info: GalleryInfo, rows: list[Row], normalise: bo
                 store.enrol(info.name, [enrolment])
             except NameTaken as taken:
                 refused[number] = str(taken)
-    return refused
+    return dict(sorted(refused.items()))
 
 
 def _enrolments(
     info: GalleryInfo, rows: list[Row], normalise: bool, refused: dict[int, str]
-) -> Iterator[tuple[int, Enrolment]]:
+) -> list[tuple[int, Enrolment]]:
+    found: list[tuple[int, Enrolment]] = []
     for row in rows:
         try:
-            enrolment = _enrolment(info, row, normalise)
-            check_enrolments(info.name, info.model_id, info.dimension, [enrolment])
+            found.append((row.number, _enrolment(info, row, normalise)))
         except (Rejected, ValueError) as wrong:
             refused[row.number] = str(wrong)
-        else:
-            yield row.number, enrolment
+    try:
+        check_enrolments(info.name, info.model_id, info.dimension, [enrolment for _, enrolment in found])
+    except Rejected:
+        # One of them, or more: each by itself, to see which.
+        return [each for each in found if _fine(info, *each, refused)]
+    return found
+
+
+def _fine(info: GalleryInfo, number: int, enrolment: Enrolment, refused: dict[int, str]) -> bool:
+    try:
+        check_enrolments(info.name, info.model_id, info.dimension, [enrolment])
+    except Rejected as wrong:
+        refused[number] = str(wrong)
+        return False
+    return True
 
 
 def _enrolment(info: GalleryInfo, row: Row, normalise: bool) -> Enrolment:
