@@ -21,7 +21,7 @@ from kith.journal import Vectors
 from kith.preparation import Crop, Pixels, Prepared, Preparer
 from kith.replica import Follower
 from kith.settings import Settings
-from kith.similarity import Hit, score_subject, search
+from kith.similarity import Hit, Searcher, score_subject
 from kith.view import GalleryView
 
 
@@ -37,6 +37,7 @@ class Recogniser:
         threads: Executor,
         pack: Pack,
         settings: Settings,
+        searcher: Searcher,
     ) -> None:
         self._preparer = preparer
         self._batcher = batcher
@@ -45,6 +46,7 @@ class Recogniser:
         self._threads = threads
         self._pack = pack
         self._model_id = pack.model_id
+        self._searcher = searcher
         self._wait_s = settings.worker.sequence_wait_s
         self._rule = settings.decisions
 
@@ -110,10 +112,11 @@ class Recogniser:
         view: GalleryView,
     ) -> list[Decision]:
         cutoff = self._cutoff(view.cutoff)
-        rule = Rule(cutoff, self._rule.margin)
+        own = view.settings.margin
+        rule = Rule(cutoff, self._rule.margin if own is None else own)
         before_s = time.perf_counter()
         probes = [vector for row in vectors for vector in row if vector is not None]
-        hits = iter(search(view, np.stack(probes)) if probes else [])
+        hits = iter(self._searcher.search(view, np.stack(probes)) if probes else [])
         found = [[None if vector is None else next(hits) for vector in row] for row in vectors]
         search_ms = round((time.perf_counter() - before_s) * 1000, 3)
         decisions = []

@@ -70,6 +70,7 @@ def run_upkeep(argv: Sequence[str]) -> int:
 
 def _embed(options: _Options) -> int:
     # Here, because publish and upkeep run where none of torch, onnxruntime and OpenCV is installed.
+    from kith.searchers.searcher import open_searcher  # noqa: PLC0415
     from workers.embed import EmbedWorker  # noqa: PLC0415
     from workers.models import held, open_models  # noqa: PLC0415
 
@@ -81,13 +82,14 @@ def _embed(options: _Options) -> int:
     ledger, galleries = RedisLedger(state, settings), gallery_store(settings, state, keys)
     models = open_models(settings, _leave)
     main, *others = models
+    searcher = open_searcher(settings.model.device)
     # A copy is loaded by the store itself: nobody looks at anybody.
     follower = Follower(galleries, block_ms=settings.gallery.follow_block_ms)
     audited = AuditedGalleryStore(galleries, RedisAudit(state, settings.redis.prefix), f"worker:{options.name}")
     migrations = RedisMigrationStore(state, settings.redis.prefix, keys)
     with ThreadPoolExecutor(settings.worker.fetch_threads or os.cpu_count() or 1, "fetch") as threads:
         app = make_app(settings)
-        decider = held(models, settings, store, audited, migrations, follower, threads)
+        decider = held(models, settings, store, audited, migrations, follower, threads, searcher)
         worker = EmbedWorker(decider, ledger, CeleryQueue(app, settings), options.worker_id)
         celery_app.register(app, EMBED_TASK, worker.handle)
 
@@ -119,6 +121,7 @@ def _embed(options: _Options) -> int:
             )
         finally:
             follower.stop()
+            searcher.close()
             for each in models:
                 each.batcher.close()
             heartbeat.stop()

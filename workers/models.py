@@ -23,6 +23,7 @@ from kith.recognition import Recogniser
 from kith.reembedding import Reembedder
 from kith.replica import Follower
 from kith.settings import Settings
+from kith.similarity import Searcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def held(
     migrations: MigrationStore,
     follower: Follower,
     threads: Executor,
+    searcher: Searcher,
 ) -> ModelsHeld:
     """What does the jobs of a worker that holds `models`."""
     by_id = {}
@@ -74,7 +76,7 @@ def held(
         own = settings.model_copy(update={"decisions": decisions})
         preparer = Preparer(store, open_detector(model.pack), model.pack, own)
         by_id[model.pack.model_id] = Held(
-            Recogniser(preparer, model.batcher, galleries, follower, threads, model.pack, own),
+            Recogniser(preparer, model.batcher, galleries, follower, threads, model.pack, own, searcher),
             Reembedder(preparer, model.batcher, migrations, threads, model.pack.model_id),
         )
     return ModelsHeld(by_id, models[0].pack.model_id, galleries, follower)

@@ -12,10 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kith.errors import Misconfigured
 from kith.journal import BLOCK_ROWS, Vectors
 from kith.searchers.packed import Piece
 from kith.similarity.ranking import float32_slack
 from kith.similarity.rows import Indices
+
+#: Of the bound of float32 sums: tensor cores align what they add, and cut off instead of rounding.
+_ADDING = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +101,7 @@ class HalfPass:
         form = self._piece.form
         raw = _products(self._probes, form.vectors).view(len(probes), -1, BLOCK_ROWS)
         size = np.linalg.norm(probes.astype(np.float64), axis=1)[:, np.newaxis] + self._off[:, np.newaxis]
-        # Tensor cores add in float32, but cut off instead of rounding and align before they add: four times as much.
-        adding = 4 * float32_slack(probes.shape[1]) * size * form.norm
+        adding = _ADDING * float32_slack(probes.shape[1]) * size * form.norm
         scores = TensorScores(self._piece.blocks, raw, size * form.off + self._off[:, np.newaxis] * form.norm + adding)
         for block, rows in self._piece.drops:
             scores.drop(block, rows)
@@ -117,3 +120,14 @@ def _products(probes: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     if vectors.is_cuda:
         return torch.mm(probes, vectors.t(), out_dtype=torch.float32)
     return probes.float() @ vectors.float().t()
+
+
+def check_half_products(device: torch.device) -> None:
+    """Raises Misconfigured where `device` adds products of float16 less exactly than `HalfPass` says."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn((BLOCK_ROWS, 512), generator=generator)).half().to(device)
+    products = _products(vectors[:64], vectors).double()
+    exact = vectors[:64].double() @ vectors.double().t()
+    off = float((products - exact).abs().max())
+    if not off <= _ADDING * float32_slack(512):
+        raise Misconfigured(f"{device} adds products of float16 with errors up to {off:.2g}")

@@ -5,8 +5,6 @@ greatest |e| of a block bounds what is lost: for a probe p = t·r + f the score 
 |t·r·e + f·x| ≤ |t·r||e| + |f||x|.
 """
 
-import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from kith.errors import Misconfigured
 from kith.journal import BLOCK_ROWS, Vectors
 from kith.searchers.packed import Piece
+from kith.searchers.workspace import Workspace, workspace
 from kith.similarity.passes import ArrayScores
 from kith.wiping import wiped_when_dropped
 
@@ -34,8 +33,8 @@ _SCORES_AT_ONCE = 1 << 19
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
-    """Some vectors as int8. codes: (n, d). scale: float64, one for all or per vector (n, 1). size: |scale · codes|,
-    off: |vector − scale · codes|, norm: |vector|; float64 (n,)."""
+    """Some vectors as int8. codes: (n, width), those of the d numbers, then zeros. scale: float64, one for all or per
+    vector (n, 1). size: |scale · codes|, off: |vector − scale · codes|, norm: |vector|; float64 (n,)."""
 
     codes: NDArray[np.int8]
     scale: NDArray[np.float64]
@@ -53,7 +52,14 @@ def encode(vectors: Vectors, *, each: bool) -> Codes:
     scale = np.maximum(most / _LEVELS, np.finfo(np.float32).tiny)
     codes = np.rint(exact / scale)
     kept = codes * scale
-    return Codes(codes.astype(np.int8), scale, _norms(kept), _norms(exact - kept), _norms(exact))
+    filled = np.zeros((len(vectors), _width(vectors.shape[1])), np.int8)
+    filled[:, : vectors.shape[1]] = codes
+    return Codes(filled, scale, _norms(kept), _norms(exact - kept), _norms(exact))
+
+
+def _width(dimension: int) -> int:
+    """Codes of a row, up to the next cache line. For rows of one number torch gives back what was in the memory."""
+    return -(-dimension // 64) * 64
 
 
 def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,8 +69,8 @@ def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """Consecutive blocks as int8, zero where nothing is. codes: int8 (blocks · BLOCK_ROWS, d), never written once it is
-    searched. scale, off, norm: float64 (blocks,), the last two the greatest of the block's rows."""
+    """Consecutive blocks as int8, zero where nothing is. codes: int8 (blocks · BLOCK_ROWS, width), never written once
+    it is searched. scale, off, norm: float64 (blocks,), the last two the greatest of the block's rows."""
 
     codes: torch.Tensor
     scale: NDArray[np.float64]
@@ -75,7 +81,7 @@ class Stretch:
     def empty(cls, blocks: int, dimension: int) -> "Stretch":
         """No vectors yet."""
         # numpy's memory, because it is wiped when the last piece of it is dropped.
-        codes = torch.from_numpy(wiped_when_dropped(np.zeros((blocks * BLOCK_ROWS, dimension), np.int8)))
+        codes = torch.from_numpy(wiped_when_dropped(np.zeros((blocks * BLOCK_ROWS, _width(dimension)), np.int8)))
         return cls(codes, np.ones(blocks), np.zeros(blocks), np.zeros(blocks))
 
     def replaced(self, changes: dict[int, Vectors], blocks: int) -> "Stretch":
@@ -105,20 +111,9 @@ class Int8Pass:
         """`probes` are those the pass was made for. The scores are good until this thread makes the next."""
         coded, batch = self._probes, len(probes)
         blocks = range(self._pieces[0].blocks.start, self._pieces[-1].blocks.stop)
-        raw = scratch("raw", (batch, len(blocks) * BLOCK_ROWS), torch.int32)
-        codes = torch.from_numpy(coded.codes)
-        start = 0
-        for piece in self._pieces:
-            rows = piece.form.codes
-            if self._cold and (batch > 1 or rows.shape[1] > _NARROW):
-                # The product reads many rows at a time, in steps; from memory that is slower than a copy in order.
-                rows = scratch("codes", rows.shape, torch.int8).copy_(rows)
-            part = raw[:, start : start + len(rows)]
-            if part.is_contiguous():
-                torch._int_mm(codes, rows.t(), out=part)
-            else:
-                part.copy_(torch._int_mm(codes, rows.t(), out=scratch("part", part.shape, torch.int32)))
-            start += len(rows)
+        memory = workspace()
+        with memory.lock:
+            raw = self._products(memory, batch, len(blocks))
         forms = [piece.form for piece in self._pieces]
         one = forms[0] if len(forms) == 1 else None
         scale = one.scale if one else np.concatenate([each.scale for each in forms])
@@ -134,6 +129,25 @@ class Int8Pass:
             for block, dropped in piece.drops:
                 scores.drop(piece.blocks.start - blocks.start + block, dropped)
         return scores
+
+    def _products(self, memory: Workspace, batch: int, blocks: int) -> torch.Tensor:
+        """int32 (B, rows)."""
+        raw = memory.tensor("raw", (batch, blocks * BLOCK_ROWS), torch.int32)
+        codes = torch.from_numpy(self._probes.codes)
+        start = 0
+        for piece in self._pieces:
+            rows = piece.form.codes
+            if self._cold and (batch > 1 or rows.shape[1] > _NARROW):
+                # The product reads many rows at a time, in steps; from memory that is slower than a copy in order.
+                rows = memory.tensor("codes", tuple(rows.shape), torch.int8).copy_(rows)
+            part = raw[:, start : start + len(rows)]
+            if part.is_contiguous():
+                torch._int_mm(codes, rows.t(), out=part)
+            else:
+                own = memory.tensor("part", tuple(part.shape), torch.int32)
+                part.copy_(torch._int_mm(codes, rows.t(), out=own))
+            start += len(rows)
+        return raw
 
 
 def int8_passes(pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Int8Pass]:
@@ -156,33 +170,16 @@ def int8_passes(pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Int8P
     return passes
 
 
-class _Scratch(threading.local):
-    """Memory that a thread uses again and again: fresh pages for each product would cost as much as the product."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-
-
-_of_this_thread = _Scratch()
-
-
-def scratch(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """An uninitialised tensor, the same memory for the same name in the same thread."""
-    size = math.prod(shape)
-    known = _of_this_thread.tensors.get(name)
-    if known is None or len(known) < size:
-        known = _of_this_thread.tensors[name] = torch.empty(size, dtype=dtype)
-    return known[:size].view(shape)
-
-
 def check_products() -> None:
     """Raises Misconfigured where torch does not multiply int8 exactly: some CPUs add in 16 bits, which overflow."""
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(-_LEVELS, _LEVELS + 1, (BLOCK_ROWS, 512), dtype=torch.int8, generator=generator)
-    rows[0], rows[1] = _LEVELS, -_LEVELS
-    for batch in (1, 16):
-        probes = torch.randint(-_LEVELS, _LEVELS + 1, (batch, 512), dtype=torch.int8, generator=generator)
-        probes[0] = _LEVELS
-        products = torch._int_mm(probes, rows.t())
-        if not torch.equal(products.double(), probes.double() @ rows.double().t()):
-            raise Misconfigured("torch multiplies int8 inexactly on this CPU")
+    for width in (64, 128, 512):
+        rows = torch.randint(-_LEVELS, _LEVELS + 1, (2 * BLOCK_ROWS, width), dtype=torch.int8, generator=generator)
+        rows[0], rows[1] = _LEVELS, -_LEVELS
+        for batch in (1, 2, 5, 16, 64):
+            probes = torch.randint(-_LEVELS, _LEVELS + 1, (batch, width), dtype=torch.int8, generator=generator)
+            probes[0] = _LEVELS
+            products = torch._int_mm(probes, rows.t(), out=torch.empty((batch, len(rows)), dtype=torch.int32))
+            # float32 is exact here: the sums are below 2²⁴.
+            if not torch.equal(products.float(), probes.float() @ rows.float().t()):
+                raise Misconfigured("torch multiplies int8 inexactly on this CPU")

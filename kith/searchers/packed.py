@@ -59,6 +59,16 @@ class Piece(Generic[FormT]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Part(Generic[FormT]):
+    """What one form makes of an arrangement."""
+
+    form: FormT
+    blocks: range
+    piece: Piece[FormT] | None
+    rest: list[tuple[range, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Arrangement(Generic[FormT]):
     """How one view is searched: pieces, and blocks (from a row on) that are searched in float32."""
 
@@ -86,6 +96,8 @@ class PackedGallery(Generic[FormT]):
         #: The newest arrangement and what it was made for.
         self._arrangement: Arrangement[FormT] | None = None
         self._made_for: list[weakref.ref[Any]] = []
+        self._parts: list[_Part[FormT]] = []
+        self._erased = False
         self._sequence = -1
         #: (block, array, rows) that were stale when last asked for: whoever is still here has been left alone.
         self._waiting: set[tuple[int, int, int]] = set()
@@ -93,14 +105,24 @@ class PackedGallery(Generic[FormT]):
     def arrange(self, rows: Rows, sequence: int) -> Arrangement[FormT]:
         """How to search `rows`, of a view at `sequence`."""
         with self._lock:
-            if self._arrangement is not None and self._is_for(rows):
+            kept = self._kept(rows)
+            if self._arrangement is not None and len(self._made_for) == 2 * len(rows.blocks) and all(kept):
                 return self._arrangement
             newest = sequence >= self._sequence
             if newest:
-                self._erase_lost(rows)
-            arrangement = self._arranged(rows)
+                self._erase_lost(rows, kept)
+            parts = [self._part(number, rows, kept) for number in range(len(self._forms))]
+            count = len(rows.blocks)
+            new = range(len(self._blocks), count, _PLAIN_BLOCKS)
+            arrangement = Arrangement(
+                tuple(part.piece for part in parts if part.piece is not None),
+                (
+                    *(each for part in parts for each in part.rest),
+                    *((range(start, min(start + _PLAIN_BLOCKS, count)), 0) for start in new),
+                ),
+            )
             if newest:
-                self._sequence, self._arrangement = sequence, arrangement
+                self._sequence, self._arrangement, self._parts = sequence, arrangement, parts
                 self._made_for = [weakref.ref(each) for each in (*rows.blocks, *rows.owners)]
             return arrangement
 
@@ -108,6 +130,12 @@ class PackedGallery(Generic[FormT]):
         """Whether anybody still holds what was last searched."""
         with self._lock:
             return not self._made_for or any(ref() is not None for ref in self._made_for)
+
+    def erased(self) -> bool:
+        """Whether something was taken out since this was last asked."""
+        with self._lock:
+            erased, self._erased = self._erased, False
+            return erased
 
     def nbytes(self, of: Callable[[FormT], int]) -> int:
         """Bytes of all forms."""
@@ -136,17 +164,21 @@ class PackedGallery(Generic[FormT]):
             self._pack_stretch(stretch, {at: (blocks[at], owners[at]) for at in mine}, half)
         return len(due) < len(stale)
 
-    def _is_for(self, rows: Rows) -> bool:
-        made_for = self._made_for
-        if len(made_for) != 2 * len(rows.blocks):
-            return False
-        return all(ref() is each for ref, each in zip(made_for, (*rows.blocks, *rows.owners), strict=True))
+    def _kept(self, rows: Rows) -> list[bool]:
+        """Which blocks of `rows` are those of the newest arrangement."""
+        half = len(self._made_for) // 2
+        count = len(rows.blocks)
+        blocks = [ref() for ref in self._made_for[: min(half, count)]]
+        owners = [ref() for ref in self._made_for[half : half + min(half, count)]]
+        pairs = zip(blocks, rows.blocks, owners, rows.owners, strict=False)
+        kept = [block is mine and owner is whose for block, mine, owner, whose in pairs]
+        return kept + [False] * (count - len(kept))
 
-    def _erase_lost(self, rows: Rows) -> None:
+    def _erase_lost(self, rows: Rows, kept: list[bool]) -> None:
         """Take out blocks with a template that is no longer its owner's: it may have been forgotten."""
         lost: dict[int, list[int]] = {}
         for at, packed in enumerate(self._blocks):
-            if not packed.filled:
+            if not packed.filled or (at < len(kept) and kept[at]):
                 continue
             gone = at >= len(rows.blocks)
             if not gone and not packed.holds(rows.blocks[at]):
@@ -155,43 +187,47 @@ class PackedGallery(Generic[FormT]):
                 gone = len(now) < len(was) or bool(((was != FREE) & (was != now)).any())
             if gone:
                 lost.setdefault(at // self._span, []).append(at)
+        nothing = np.empty((0, self._dimension), np.float32)
+        self._erased |= bool(lost)
         for stretch, blocks in lost.items():
-            form = self._forms[stretch]
-            nothing = np.empty((0, self._dimension), np.float32)
             size = min(self._span, len(self._blocks) - stretch * self._span)
-            self._forms[stretch] = form.replaced({at % self._span: nothing for at in blocks}, size)
+            self._forms[stretch] = self._forms[stretch].replaced({at % self._span: nothing for at in blocks}, size)
             for at in blocks:
                 self._blocks[at] = _Packed()
 
-    def _arranged(self, rows: Rows) -> Arrangement[FormT]:
-        pieces: list[Piece[FormT]] = []
+    def _part(self, number: int, rows: Rows, kept: list[bool]) -> _Part[FormT]:
+        """How the blocks of one form are searched."""
+        form = self._forms[number]
+        first = number * self._span
+        blocks = range(first, min(first + self._span, len(self._blocks)))
+        if number < len(self._parts):
+            known = self._parts[number]
+            if (
+                known.form is form
+                and known.blocks == blocks
+                and blocks.stop <= len(kept)
+                and all(kept[first : blocks.stop])
+            ):
+                return known
+        drops: list[tuple[int, NDArray[np.intp] | slice]] = []
         rest: list[tuple[range, int]] = []
-        for number, form in enumerate(self._forms):
-            first = number * self._span
-            blocks = range(first, min(first + self._span, len(self._blocks)))
-            drops: list[tuple[int, NDArray[np.intp] | slice]] = []
-            used = False
-            for at in blocks:
-                packed = self._blocks[at]
-                if at >= len(rows.blocks) or not packed.filled or not packed.holds(rows.blocks[at]):
-                    drops.append((at - first, slice(None)))
-                    if at < len(rows.blocks):
-                        rest.append((range(at, at + 1), 0))
-                    continue
-                used = True
-                free = rows.free(at)
-                if free.size:
-                    drops.append((at - first, free))
-                if packed.filled < BLOCK_ROWS:
-                    drops.append((at - first, slice(packed.filled, None)))
-                if packed.filled < len(rows.blocks[at]):
-                    rest.append((range(at, at + 1), packed.filled))
-            if used:
-                pieces.append(Piece(form, blocks, drops))
-        count = len(rows.blocks)
-        new = range(len(self._blocks), count, _PLAIN_BLOCKS)
-        rest.extend((range(start, min(start + _PLAIN_BLOCKS, count)), 0) for start in new)
-        return Arrangement(tuple(pieces), tuple(rest))
+        used = False
+        for at in blocks:
+            packed = self._blocks[at]
+            if at >= len(rows.blocks) or not packed.filled or not packed.holds(rows.blocks[at]):
+                drops.append((at - first, slice(None)))
+                if at < len(rows.blocks):
+                    rest.append((range(at, at + 1), 0))
+                continue
+            used = True
+            free = rows.free(at)
+            if free.size:
+                drops.append((at - first, free))
+            if packed.filled < BLOCK_ROWS:
+                drops.append((at - first, slice(packed.filled, None)))
+            if packed.filled < len(rows.blocks[at]):
+                rest.append((range(at, at + 1), packed.filled))
+        return _Part(form, blocks, Piece(form, blocks, drops) if used else None, rest)
 
     def _stale(
         self, blocks: list[Vectors], owners: list[Owners]

@@ -11,15 +11,19 @@ import torch
 from kith.errors import Misconfigured
 from kith.gallery_settings import Scoring
 from kith.journal import Vectors
-from kith.searchers.half import HalfStretch, half_passes
+from kith.searchers.half import HalfStretch, check_half_products, half_passes
 from kith.searchers.int8 import Stretch, check_products, int8_passes
 from kith.searchers.packed import FormT, PackedGallery, Piece
+from kith.searchers.workspace import wipe_workspaces
 from kith.similarity.hits import Found, Hit
 from kith.similarity.means import Means
 from kith.similarity.passes import Pass
 from kith.similarity.plain import PlainSearcher, Searcher, checked, found, leave_out
 from kith.similarity.rows import Rows
 from kith.view import GalleryView
+
+#: How long the thread pauses after a failure; seconds.
+_PAUSE_S = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +92,9 @@ class PackingSearcher(Generic[FormT]):
         """The passes over packed pieces."""
         raise NotImplementedError
 
+    def wipe(self) -> None:
+        """Zero what searches have left of vectors in memory they use again; something was taken out of a form."""
+
     def pack(self, view: GalleryView) -> None:
         """Pack all of `view` now, in the caller's thread."""
         gallery, rows = self._gallery(view)
@@ -141,8 +148,16 @@ class PackingSearcher(Generic[FormT]):
             self._drop_dead()
             with self._lock:
                 galleries = list(self._galleries.values())
+            erased = [gallery.packed.erased() for gallery in galleries]
+            if any(erased):
+                self.wipe()
             for gallery in galleries:
-                gallery.packed.pack(everything=False)
+                try:
+                    gallery.packed.pack(everything=False)
+                except Exception:  # noqa: BLE001 (logged with its traceback)
+                    # A GPU may be full. What is not packed is searched in float32, more slowly and as exactly.
+                    _log.exception("packing a gallery failed; it is tried again in a while")
+                    self._closed.wait(_PAUSE_S)
             self._closed.wait(_LOOK_EVERY_S)
 
     def _drop_dead(self) -> None:
@@ -163,12 +178,17 @@ class Int8Searcher(PackingSearcher[Stretch]):
     def passes(self, pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Pass]:
         return [*int8_passes(pieces, probes)] if pieces else []
 
+    def wipe(self) -> None:
+        wipe_workspaces()
+
 
 class HalfSearcher(PackingSearcher[HalfStretch]):
-    """Searches on `device`, a GPU, which holds the templates in half precision."""
+    """Searches on `device`, a GPU, which holds the templates in half precision. Raises Misconfigured where the device
+    adds less exactly than the bounds allow."""
 
     def __init__(self, device: str, *, stretch_bytes: int = 512 << 20) -> None:
         self._device = torch.device(device)
+        check_half_products(self._device)
         super().__init__(lambda blocks, dimension: HalfStretch.empty(blocks, dimension, self._device), stretch_bytes)
 
     def passes(self, pieces: Sequence[Piece[HalfStretch]], probes: Vectors) -> list[Pass]:
@@ -176,11 +196,14 @@ class HalfSearcher(PackingSearcher[HalfStretch]):
 
 
 def open_searcher(device: str) -> Searcher:
-    """The fastest searcher of this machine. device: `cpu`, or a GPU as torch calls it."""
-    if torch.device(device).type != "cpu":
-        return HalfSearcher(device)
+    """The fastest searcher of this machine. device: `cpu`, `cuda`, or `auto` for a GPU where there is one."""
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        try:
+            return HalfSearcher("cuda")
+        except (Misconfigured, RuntimeError) as cannot:
+            _log.warning("galleries are not searched on the GPU: %s", cannot)
     try:
         return Int8Searcher()
     except Misconfigured as cannot:
-        _log.warning("searching with numpy: %s", cannot)
+        _log.warning("galleries are searched with numpy: %s", cannot)
         return PlainSearcher()
