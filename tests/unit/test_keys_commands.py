@@ -178,7 +178,7 @@ class TestReceipts:
         assert shown.exit_code == 0
         assert f"subject {ANN} of gallery door was forgotten" in shown.stdout
         assert "2 vectors erased" in shown.stdout
-        assert "1 workers had not confirmed: embed-2" in shown.stdout
+        assert "1 workers or jobs had not confirmed: embed-2" in shown.stdout
         found = json.loads(run("receipts", "verify", receipt, "--json").stdout)
         assert (found["valid"], found["sequence"], found["erased"][0]["identifiers"]) == (True, 42, ["t1", "t2"])
 
