@@ -39,22 +39,19 @@ def read(client: redis.Redis, prefix: str, name: str) -> Stored:
     """All of gallery `name` at one moment; fails when there are keys the schema does not know."""
     base = f"{prefix}:g:{name}"
 
-    def everything(pipe: Any) -> None:
-        vectors, *counts = pipe.hmget(f"{base}:meta", "vectors", "next_slot", "next_subject")
-        blocks, chunks = _extent(counts)
-        pipe.multi()
+    vectors, *counts = client.hmget(f"{base}:meta", "vectors", "next_slot", "next_subject")
+    # One more of each: there may be more a moment later.
+    most = [count + 1 for count in _extent(counts)]
+    with client.pipeline(transaction=True) as pipe:
         for part in ("meta", "templates", "subjects", "names", "external", "payloads"):
             pipe.hgetall(f"{base}:{part}")
         pipe.lrange(f"{base}:free", 0, -1)
         pipe.xrange(f"{base}:log")
         pipe.keys(f"{base}:*")
-        for kind, count in (((vectors or b"b").decode(), blocks), ("o", blocks), ("n", chunks)):
+        for kind, count in (((vectors or b"b").decode(), most[0]), ("o", most[0]), ("n", most[1])):
             for number in range(count):
                 pipe.get(f"{base}:{kind}:{number}")
-
-    meta, templates, subjects, names, external, payloads, free, log, keys, *packed = client.transaction(
-        everything, f"{base}:meta"
-    )
+        meta, templates, subjects, names, external, payloads, free, log, keys, *packed = pipe.execute()
     blocks, chunks = _extent([meta[b"next_slot"], meta[b"next_subject"]])
     vectors = meta.get(b"vectors")
     # A set of another model's vectors belongs to a migration, which is looked at elsewhere.
@@ -76,8 +73,8 @@ def read(client: redis.Redis, prefix: str, name: str) -> Stored:
         },
         payloads={int(number): _payload(text) for number, text in payloads.items()},
         blocks=texts[:blocks],
-        owners=texts[blocks : 2 * blocks],
-        chunks=texts[2 * blocks :],
+        owners=texts[most[0] :][:blocks],
+        chunks=texts[2 * most[0] :][:chunks],
     )
 
 
@@ -157,15 +154,18 @@ def _check_log(stored: Stored) -> None:
 
 def _check_what_subjects_remember(stored: Stored) -> None:
     """Whatever tells of a subject must be found from it when it is forgotten."""
-    trimmed = int(stored.meta["trimmed"])
     remembered: dict[int, set[int]] = {}
     for number, record in stored.subjects.items():
         assert record["foreign"].keys() <= set(record["templates"])
         for change in record["changes"]:
             remembered.setdefault(abs(change), set()).add(number)
-    # Those who ended without being forgotten, as the change that ended them tells: they may come back.
-    ended = {int(stored.log[n]["gone"]): json.loads(told["before"]) for n, (told, _) in stored.payloads.items()
-             if told.get("before") and stored.log[n]["op"] in ("move", "remove")}  # fmt: skip
+    # What those remember who ended without being forgotten, as the changes that ended them tell: they may come back.
+    asleep = {
+        abs(change)
+        for number, (told, _) in stored.payloads.items()
+        if told.get("before") and stored.log[number]["op"] in ("move", "remove")
+        for change in json.loads(told["before"]).get("changes", ())
+    }
     for number, (told, _) in stored.payloads.items():
         fields = stored.log[number]
         about = [told["n"]] if told["n"] else []
@@ -175,8 +175,8 @@ def _check_what_subjects_remember(stored: Stored) -> None:
             if who in stored.subjects:
                 assert who in remembered.get(number, ()), f"change {number} tells of subject {who}, who does not know"
             else:
-                known = remembered.get(number) or number in map(abs, ended[who].get("changes", ()))
-                assert known or (number > trimmed and fields.get("gone") == str(who))
+                found = number in remembered or number in asleep or fields.get("gone") == str(who)
+                assert found, f"change {number} tells of subject {who}, who is no more, and nobody knows"
 
 
 def _extent(counts: list[Any]) -> tuple[int, int]:

@@ -72,6 +72,8 @@ class PlainGallery:
         self.sequence = self.trimmed = self.people = 0
         self.states = {0: State()}
         self.forgets: set[int] = set()
+        #: Who was forgotten, with whoever had become a part of him.
+        self.erased: set[int] = set()
         #: Whoever ended by giving all he had to another → that other; number of a move → (from, to).
         self.absorbed: dict[int, int] = {}
         self.moves: dict[int, tuple[int, int]] = {}
@@ -167,6 +169,12 @@ class PlainGallery:
             del self.now.owners[template]
         del self.now.people[number]
         self.forgets.add(self.sequence + 1)
+        gone = {number}
+        while more := {each for each, into in self.absorbed.items() if into in gone} - gone:
+            gone |= more
+        self.erased |= gone
+        for each in gone:
+            self.absorbed.pop(each, None)
         return self._changed()
 
     def settings(self, cutoff: float | None) -> Expected:
@@ -178,7 +186,8 @@ class PlainGallery:
         self.trimmed = max(0, self.sequence - 1)
 
     def undo(self, sequence: int) -> Expected:
-        if not self.trimmed < sequence <= self.sequence or sequence in self.forgets:
+        erased = sequence in self.forgets or self.erased.intersection(self.moves.get(sequence, ()))
+        if erased or not self.trimmed < sequence <= self.sequence:
             return CannotUndo
         before, after = self.states[sequence - 1], self.states[sequence]
         now, back = self.now, self.now.copy()
@@ -187,8 +196,11 @@ class PlainGallery:
                 return CannotUndo
             back.settings = before.settings
         touched = {each for each in before.owners | after.owners if before.owners.get(each) != after.owners.get(each)}
-        if any(now.owners.get(each) != after.owners.get(each) for each in touched):
-            return CannotUndo
+        for each in touched:
+            # What was moved must still be whose it became; what was enrolled must be there since then.
+            mattering = 1 if each in before.owners and each in after.owners else 3
+            if now.owners.get(each, ())[:mattering] != after.owners.get(each, ())[:mattering]:
+                return CannotUndo
         for number in before.people | after.people:
             if not self._put_back(back, number, before.people.get(number), after.people.get(number)):
                 return CannotUndo
@@ -196,11 +208,12 @@ class PlainGallery:
             if template not in before.owners:
                 del back.owners[template]
                 continue
-            owner, since, seed = before.owners[template]
+            owner, _, seed = before.owners[template]
             if owner not in back.people:
                 return CannotUndo
             # A template that comes back is enrolled anew; one that is given back was there all the time.
-            back.owners[template] = (owner, since if template in after.owners else self.sequence + 1, seed)
+            since = now.owners[template][1] if template in after.owners else self.sequence + 1
+            back.owners[template] = (owner, since, seed)
         for number in after.people.keys() - before.people.keys():
             if not back.templates(number):
                 del back.people[number]
@@ -219,7 +232,8 @@ class PlainGallery:
 
     def _put_back(self, back: State, number: int, before: Person | None, after: Person | None) -> bool:
         if before is not None and after is None:
-            if number in self.now.people or self.now.number(before.name) is not None:
+            taken = self.now.number(before.name) is not None
+            if number in self.now.people or number in self.erased or taken:
                 return False
             taken = self.now.external(before.external) is not None
             back.people[number] = replace(before, external=None if taken else before.external)

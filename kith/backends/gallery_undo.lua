@@ -48,7 +48,12 @@ function undo.remove(n, payload, undone, now_ms, _, vectors)
       return {'changed_since'}
     end
   end
-  local record = payload.before and bring_back(n, payload.before, undone) or subject(n)
+  local record
+  if payload.before then
+    record = bring_back(n, payload.before, undone)
+  else
+    record = subject(n)
+  end
   if not record then
     return {'changed_since'}
   end

@@ -8,6 +8,7 @@ import redis
 
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
+from kith.errors import CannotUndo
 from kith.gallery import Enrolment, GalleryStore, Op
 from kith.replica import Replica
 from tests import gallery_schema
@@ -74,6 +75,16 @@ def test_one_who_took_another_over_is_forgotten_with_him(store: GalleryStore) ->
     store.merge("door", "Bob", "Cid")
     store.forget("door", "Cid")
     assert told(store) == {""}
+
+
+def test_one_who_lives_is_not_brought_back(store: GalleryStore) -> None:
+    undone = store.undo("door", 1)
+    again = store.undo("door", undone)
+    store.merge("door", "Bob", "Ann")
+    # Ann stays, for she has become more than that enrolment.
+    store.undo("door", again)
+    with pytest.raises(CannotUndo, match="changed since"):
+        store.undo("door", undone)
 
 
 def test_every_key_in_redis_follows_from_the_others_all_the_way(redis_client: redis.Redis, prefix: str) -> None:
