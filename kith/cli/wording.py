@@ -54,6 +54,10 @@ def age_of(ms: int) -> str:
     return f"{seconds} s"
 
 
+#: Of a receipt's lines, the one that is no erasure.
+_BLOTTED = "decisions about others in which the name was blotted out"
+
+
 def receipt_lines(receipt: "Receipt") -> list[str]:
     """A receipt of forgetting in words."""
     who = f"subject {receipt.subject_id}" if receipt.subject_id else "everybody"
@@ -61,7 +65,11 @@ def receipt_lines(receipt: "Receipt") -> list[str]:
         f"{who} of gallery {receipt.gallery} was forgotten on {time_of(receipt.at_ms)} by {receipt.by} "
         f"(change {receipt.sequence})"
     ]
-    lines += [f"{each.count:>8} {each.kind.replace('_', ' ')} erased" for each in receipt.erased]
+    lines += [
+        f"{each.count:>8} {_BLOTTED if each.kind == 'named' else each.kind.replace('_', ' ') + ' erased'}"
+        for each in receipt.erased
+        if each.count
+    ]
     if receipt.replicas:
         lines.append(f"{len(receipt.replicas):>8} workers confirmed that their copies are rid of it")
     if receipt.silent:

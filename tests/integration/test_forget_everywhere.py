@@ -352,3 +352,16 @@ def test_a_namesake_in_another_gallery_is_no_leftover(house: House, told: Told) 
     asked = replace(job("other", ImageRef("k", NAME), kind=Kind.VERIFY), gallery="guests")
     house.publish(asked, decide(asked, 0, Outcome.MATCH, face=Face(Outcome.MATCH, NAME, nearest=NAME)))
     assert house.left(signed) == []
+
+
+def test_somebody_who_was_merged_into_the_person_by_mistake_and_is_somebody_again_stays_whole(house: House) -> None:
+    house.enrol(NAME, 1)
+    mistaken = house.enrol("Ada Byron King", 2)
+    house.galleries.undo("staff", house.galleries.merge("staff", "Ada Byron King", NAME))
+    first = job("first", ImageRef(house.store.put(b"probe")))
+    house.publish(first, decide(first, 0, Outcome.MATCH, face=face(house, Outcome.MATCH, "Ada Byron King")))
+    signed = house.forget()
+    assert house.left(signed) == []
+    assert [each.name for each in house.galleries.subjects("staff")] == ["Ada Byron King"]
+    assert house.store.get(mistaken) == b"Ada Byron King 2"
+    assert [entry.decision.subject for entry in house.results.after("0")] == ["Ada Byron King"]
