@@ -24,6 +24,7 @@ from benchmarks import (
     runtimes,
     scaling,
     sealing,
+    search,
     soak,
     triplets,
 )
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "runtimes": runtimes.run,
     "sealing": sealing.run,
     "journal": journal.run,
+    "search": search.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3

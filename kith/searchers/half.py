@@ -74,9 +74,10 @@ class TensorScores:
         peaks: NDArray[np.float64] = self._raw.amax(dim=2).double().cpu().numpy()
         return peaks
 
-    def leaders(self) -> Indices:
-        leaders: Indices = self._raw.argmax(dim=2).cpu().numpy()
-        return leaders
+    def leaders(self, groups: int) -> tuple[Indices, NDArray[np.float64]]:
+        best, row = self._raw.view(*self._raw.shape[:2], groups, -1).max(dim=3)
+        first = torch.arange(0, BLOCK_ROWS, BLOCK_ROWS // groups, device=row.device)
+        return (row + first).cpu().numpy(), best.double().cpu().numpy()
 
     def reaching(
         self, probe: Indices, block: Indices, raw: NDArray[np.float64]

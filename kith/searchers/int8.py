@@ -140,13 +140,13 @@ class Int8Pass:
             if self._cold and (batch > 1 or rows.shape[1] > _NARROW):
                 # The product reads many rows at a time, in steps; from memory that is slower than a copy in order.
                 rows = memory.tensor("codes", tuple(rows.shape), torch.int8).copy_(rows)
-            part = raw[:, start : start + len(rows)]
+            part = raw[:, start : start + rows.shape[0]]
             if part.is_contiguous():
                 torch._int_mm(codes, rows.t(), out=part)
             else:
                 own = memory.tensor("part", tuple(part.shape), torch.int32)
                 part.copy_(torch._int_mm(codes, rows.t(), out=own))
-            start += len(rows)
+            start += rows.shape[0]
         return raw
 
 
@@ -158,7 +158,7 @@ def int8_passes(pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Int8P
     group: list[Piece[Stretch]] = []
     rows = 0
     for piece in pieces:
-        more = len(piece.form.codes)
+        more = piece.form.codes.shape[0]
         apart = group and group[-1].blocks.stop != piece.blocks.start
         if group and (apart or (rows + more) * len(probes) > _SCORES_AT_ONCE):
             passes.append(Int8Pass(group, coded, cold=cold))

@@ -19,7 +19,7 @@ class Workspace:
         """An uninitialised tensor, the same memory for the same name."""
         size = math.prod(shape)
         known = self._tensors.get(name)
-        if known is None or len(known) < size:
+        if known is None or known.shape[0] < size:
             known = self._tensors[name] = torch.empty(size, dtype=dtype)
         return known[:size].view(shape)
 

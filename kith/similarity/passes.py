@@ -21,6 +21,10 @@ _MANY = 64
 _LEAST = -1e30
 
 
+#: Groups that the rows of a block can be looked at in, to have a floor to begin with where there are few blocks.
+GROUPS = 16
+
+
 class BlockScores(Protocol):
     """Approximate scores of a stretch of blocks, wherever they lie. blocks: their numbers, ascending.
 
@@ -40,8 +44,9 @@ class BlockScores(Protocol):
         """The greatest raw of each block, (B, blocks); far below −1/unit where all its rows were dropped."""
         ...
 
-    def leaders(self) -> Indices:
-        """A row of each block that has it, (B, blocks)."""
+    def leaders(self, groups: int) -> tuple[Indices, NDArray[np.float64]]:
+        """The row of the greatest raw in each of so many groups that the rows of a block fall into, and that raw,
+        (B, blocks, groups): far below −1/unit where all were dropped. groups: a power of two up to GROUPS."""
         ...
 
     def reaching(
@@ -60,7 +65,7 @@ class Pass(Protocol):
 
 
 class ArrayScores:
-    """BlockScores in an array of the host: raw, int32 or float32 (B, blocks, width)."""
+    """BlockScores in an array of the host: raw, int32 or float32 (B, blocks, width), the width a multiple of GROUPS."""
 
     def __init__(self, blocks: range, raw: NDArray[Any], unit: NDArray[np.float64], bound: NDArray[np.float64]) -> None:
         self.blocks, self._raw, self.unit, self.bound = blocks, raw, unit, bound
@@ -75,9 +80,12 @@ class ArrayScores:
             peaks[peaks == self._least] = -np.inf
         return peaks
 
-    def leaders(self) -> Indices:
-        leaders: Indices = self._raw.argmax(axis=2)
-        return leaders
+    def leaders(self, groups: int) -> tuple[Indices, NDArray[np.float64]]:
+        grouped = self._raw.reshape(*self._raw.shape[:2], groups, -1)
+        row: Indices = grouped.argmax(axis=3)
+        best: NDArray[np.float64] = grouped.max(axis=3).astype(np.float64)
+        best[best == self._least] = -np.inf
+        return row + np.arange(groups) * grouped.shape[3], best
 
     def reaching(
         self, probe: Indices, block: Indices, raw: NDArray[np.float64]
@@ -103,7 +111,8 @@ class PlainPass:
 
     def score(self, probes: Vectors) -> ArrayScores:
         own = [self._rows.blocks[block] for block in self._blocks]
-        raw = np.full((len(probes), len(own), max(map(len, own), default=0)), -np.inf, np.float32)
+        width = -(-max(map(len, own), default=0) // GROUPS) * GROUPS
+        raw = np.full((len(probes), len(own), width), -np.inf, np.float32)
         for at, block in enumerate(own):
             start = self._start if at == 0 else 0
             raw[:, at, start : len(block)] = probes @ block[start:].T
@@ -147,7 +156,7 @@ def _take(scores: BlockScores, rows: Rows, probes: Vectors, ranking: Ranking, fa
     upper = peaks + bound
     new = np.flatnonzero(ranking.floor == -np.inf)
     if new.size:
-        _first_floors(scores, rows, ranking, new, peaks[new] - bound[new])
+        _first_floors(scores, rows, ranking, new, bound)
     # Scores that no block can have: with no floor yet, a block with nothing in it would pass.
     floor = np.maximum(ranking.floor, _LEAST)
     at = np.flatnonzero(upper >= floor[:, np.newaxis])
@@ -172,23 +181,26 @@ def _take(scores: BlockScores, rows: Rows, probes: Vectors, ranking: Ranking, fa
 
 
 def _first_floors(
-    scores: BlockScores, rows: Rows, ranking: Ranking, probes: Indices, lower: NDArray[np.float64]
+    scores: BlockScores, rows: Rows, ranking: Ranking, probes: Indices, bound: NDArray[np.float64]
 ) -> None:
-    """Floors for probes that have none: k different subjects lead k blocks by scores of at least `lower`."""
+    """Floors for probes that have none: k different subjects lead groups of rows with scores of at least so much."""
     k = ranking.k
-    if lower.shape[1] < k:
-        return
-    order = np.argsort(-lower, axis=1)[:, : k + 2]
-    leaders = scores.leaders()
-    first = scores.blocks.start
-    for at, blocks, mine in zip(probes.tolist(), order.tolist(), lower, strict=True):
+    groups = 1
+    while groups < GROUPS and groups * len(scores.blocks) < 4 * k:
+        groups *= 2
+    row, raw = scores.leaders(groups)
+    lower = (raw * scores.unit[..., np.newaxis] - bound[..., np.newaxis]).reshape(len(raw), -1)
+    row = (row + (np.arange(row.shape[1])[:, np.newaxis] + scores.blocks.start) * BLOCK_ROWS).reshape(len(raw), -1)
+    mine = probes[:, np.newaxis]
+    near = np.argsort(-lower[probes], axis=1)[:, : 4 * k]
+    for at, theirs, leaders in zip(probes.tolist(), lower[mine, near].tolist(), row[mine, near].tolist(), strict=True):
         owners: set[int] = set()
-        for block in blocks:
-            if mine[block] == -np.inf:
+        for score, leader in zip(theirs, leaders, strict=True):
+            if score == -np.inf:
                 break
-            owners.add(int(rows.owners[first + block][leaders[at, block]]))
+            owners.add(int(rows.owners[leader // BLOCK_ROWS][leader % BLOCK_ROWS]))
             if len(owners) == k:
-                ranking.floor[at] = mine[block]
+                ranking.floor[at] = score
                 break
 
 

@@ -12,7 +12,7 @@ from kith.similarity.rows import Indices, Rows
 Scores = NDArray[np.float32]
 
 #: Rows that are all scored at once: choosing among them would take longer.
-_FEW = 48
+_FEW = 24
 
 #: Numbers multiplied at a time: few enough to stay in the cache, and floors rise from one lot to the next.
 _AT_ONCE = 1 << 16
