@@ -74,6 +74,8 @@ class PlainGallery:
         self.forgets: set[int] = set()
         #: Who was forgotten, with whoever had become a part of him.
         self.erased: set[int] = set()
+        #: Changes that ended somebody and were undone, which each is once.
+        self.returned: set[int] = set()
         #: Whoever ended by giving all he had to another → that other; number of a move → (from, to).
         self.absorbed: dict[int, int] = {}
         self.moves: dict[int, tuple[int, int]] = {}
@@ -186,7 +188,7 @@ class PlainGallery:
         self.trimmed = max(0, self.sequence - 1)
 
     def undo(self, sequence: int) -> Expected:
-        erased = sequence in self.forgets or self.erased.intersection(self.moves.get(sequence, ()))
+        erased = sequence in self.forgets | self.returned or self.erased.intersection(self.moves.get(sequence, ()))
         if erased or not self.trimmed < sequence <= self.sequence:
             return CannotUndo
         before, after = self.states[sequence - 1], self.states[sequence]
@@ -217,6 +219,8 @@ class PlainGallery:
         for number in after.people.keys() - before.people.keys():
             if not back.templates(number):
                 del back.people[number]
+        if before.people.keys() - after.people.keys():
+            self.returned.add(sequence)
         self._note_move_back(sequence, back)
         self.now = back
         return self._changed()

@@ -51,8 +51,9 @@ def _remove(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int |
         return None
     before = told["before"]
     if before is not None:
-        if gallery.bring_back(entry.number, before, entry.sequence) is None:
+        if told.get("undone") or gallery.bring_back(entry.number, before, entry.sequence) is None:
             return None
+        told["undone"] = True
     elif entry.number not in gallery.records:
         return None
     parts = [(vector, info.image, info.quality, info.enrolled_ms) for _, vector, info in details]
@@ -70,8 +71,9 @@ def _move(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | N
         if entry.source not in gallery.records:
             return None
     else:
-        if gallery.bring_back(entry.source, before, -entry.sequence) is None:
+        if told.get("undone") or gallery.bring_back(entry.source, before, -entry.sequence) is None:
             return None
+        told["undone"] = True
         theirs = list(before.changes)
     all_there_is = len(gallery.records[entry.number].templates) == len(ids)
     return gallery.move(

@@ -15,14 +15,18 @@ local function all_of(ids, n, sequence)
   return true
 end
 
--- Brings back subject n as `before` tells of it, without its templates; nil when somebody else has its name by now.
--- told: the change that ended it and so tells of it; negative where that is another subject's.
-local function bring_back(n, before, told)
-  local record = whole(before)
-  if redis.call('HEXISTS', g .. ':names', record.name) == 1 or redis.call('HEXISTS', g .. ':subjects', n) == 1 then
+-- Brings back subject n as the change that ended it tells, without its templates; nil when somebody else has its name by
+-- now. Each ending is undone once: a subject that came back and ended again remembers more than the first ending tells, and
+-- what it would not remember could not be erased with it. told: that change, negative where it is another subject's.
+local function bring_back(n, payload, vectors, told)
+  local record = whole(payload.before)
+  if payload.undone or redis.call('HEXISTS', g .. ':names', record.name) == 1 or
+    redis.call('HEXISTS', g .. ':subjects', n) == 1 then
     return nil
   end
   redis.call('HSET', g .. ':names', record.name, n)
+  payload.undone = true
+  redis.call('HSET', g .. ':payloads', math.abs(told), cjson.encode(payload) .. (vectors and '\n' .. vectors or ''))
   if record.external_id ~= '' and redis.call('HSETNX', g .. ':external', record.external_id, n) == 0 then
     record.external_id = ''
   end
@@ -50,7 +54,7 @@ function undo.remove(n, payload, undone, now_ms, _, vectors)
   end
   local record
   if payload.before then
-    record = bring_back(n, payload.before, undone)
+    record = bring_back(n, payload, vectors, undone)
   else
     record = subject(n)
   end
@@ -78,7 +82,7 @@ function undo.move(n, payload, undone, now_ms, from)
   end
   local source, theirs = nil, nil
   if payload.before then
-    source = bring_back(from, payload.before, -undone)
+    source = bring_back(from, payload, nil, -undone)
     theirs = whole(payload.before).changes
   else
     source = subject(from)

@@ -77,6 +77,27 @@ def test_one_who_took_another_over_is_forgotten_with_him(store: GalleryStore) ->
     assert told(store) == {""}
 
 
+def test_one_who_came_and_went_twice_is_forgotten_whole(store: GalleryStore) -> None:
+    first = store.undo("door", 1)
+    second = store.undo("door", store.undo("door", first))
+    # The first ending knows nothing of the second, which tells of her as well.
+    with pytest.raises(CannotUndo, match="changed since"):
+        store.undo("door", first)
+    store.undo("door", second)
+    store.forget("door", "Ann")
+    assert told(store) - {""} == {"Bob", "Cid"}
+
+
+def test_one_who_was_merged_twice_comes_back_from_the_second_merge(store: GalleryStore) -> None:
+    first = store.merge("door", "Ann", "Bob")
+    second = store.undo("door", store.undo("door", first))
+    with pytest.raises(CannotUndo, match="changed since"):
+        store.undo("door", first)
+    store.undo("door", second)
+    store.forget("door", "Ann")
+    assert told(store) - {""} == {"Bob", "Cid"}
+
+
 def test_one_who_lives_is_not_brought_back(store: GalleryStore) -> None:
     undone = store.undo("door", 1)
     again = store.undo("door", undone)
