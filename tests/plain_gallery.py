@@ -198,11 +198,8 @@ class PlainGallery:
                 return CannotUndo
             back.settings = before.settings
         touched = {each for each in before.owners | after.owners if before.owners.get(each) != after.owners.get(each)}
-        for each in touched:
-            # What was moved must still be whose it became; what was enrolled must be there since then.
-            mattering = 1 if each in before.owners and each in after.owners else 3
-            if now.owners.get(each, ())[:mattering] != after.owners.get(each, ())[:mattering]:
-                return CannotUndo
+        if not self._still_stands(sequence, touched):
+            return CannotUndo
         for number in before.people | after.people:
             if not self._put_back(back, number, before.people.get(number), after.people.get(number)):
                 return CannotUndo
@@ -224,6 +221,18 @@ class PlainGallery:
         self._note_move_back(sequence, back)
         self.now = back
         return self._changed()
+
+    def _still_stands(self, sequence: int, touched: set[str]) -> bool:
+        now, before, after = self.now, self.states[sequence - 1], self.states[sequence]
+        # Also where nothing was moved: whom it was moved from and to must still be there.
+        if any(each in after.people and each not in now.people for each in self.moves.get(sequence, ())):
+            return False
+        for each in touched:
+            # What was moved must still be whose it became; what was enrolled must be there since then.
+            mattering = 1 if each in before.owners and each in after.owners else 3
+            if now.owners.get(each, ())[:mattering] != after.owners.get(each, ())[:mattering]:
+                return False
+        return True
 
     def _note_move_back(self, sequence: int, back: State) -> None:
         if sequence in self.moves:
