@@ -20,6 +20,7 @@ from benchmarks import (
     latency,
     pack,
     pipeline,
+    replica,
     report,
     runtimes,
     scaling,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "sealing": sealing.run,
     "journal": journal.run,
     "search": search.run,
+    "replica": replica.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3

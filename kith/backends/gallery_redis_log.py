@@ -215,8 +215,8 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
             for chunk in chunks[start : start + _NAMES_AT_ONCE]:
                 pipe.get(script.key(name, f"n:{chunk}"))
             lines = b"".join(part or b"" for part in pipe.execute())
-        for number, subject_id, subject in json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]"):
-            snapshot.names[number] = (subject_id, subject)
+        listed = json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]")
+        snapshot.names.update({number: (subject_id, subject) for number, subject_id, subject in listed})
     return snapshot
 
 
