@@ -1,5 +1,6 @@
 """What every test may ask for. Servers are real and start once per run; each test gets its own key prefix or bucket."""
 
+import gc
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,21 @@ import pytest
 import redis
 
 from kith.backends.valkey_embedded import EmbeddedValkey
+from workers.memory import spare_what_is_loaded
 
 pytest_plugins = ["tests.servers.fixtures"]
+
+
+def pytest_collection() -> None:
+    """What is loaded now stays: nothing of it is garbage yet."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """torch and its like are spared: to look through them again and again took a tenth of the unit tests' time."""
+    spare_what_is_loaded()
+    gc.set_threshold(10_000, 10, 100)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

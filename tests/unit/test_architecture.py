@@ -1,4 +1,5 @@
-"""The house keeps its order: who imports whom, what an import does, what is never done."""
+"""The house keeps its order: who imports whom, what is never done. What an import does is in
+tests/integration/test_imports.py."""
 
 import ast
 import subprocess
@@ -22,64 +23,12 @@ def _files(*folders: str) -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
-def _module(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def _run(script: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-B", "-c", script]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 class TestImports:
     def test_the_contracts_of_pyproject_are_kept(self) -> None:
         lint = Path(sys.executable).parent / "lint-imports"
         done = subprocess.run([lint, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False)
 
         assert done.returncode == 0, done.stdout + done.stderr
-
-    @pytest.mark.parametrize(
-        ("modules", "unwanted"),
-        [
-            ("kith.client, kith.cli, kith.intake, producers.folder", "torch onnxruntime cv2 safetensors"),
-            ("kith.jobs, kith.wire", "redis celery kombu minio torch numpy"),
-            ("kith.intake, kith.settings", "redis celery kombu minio torch"),
-            ("kith.decision, kith.gallery, kith.replica", "redis celery kombu minio torch cv2"),
-            ("workers.boot, workers.publish, workers.upkeep, workers.health", "torch onnxruntime cv2"),
-        ],
-    )
-    def test_loading_these_loads_nothing_they_do_not_need(self, modules: str, unwanted: str) -> None:
-        """As it happens, not as it is written: import-linter does not see what a third party loads."""
-        done = _run(f"import sys, {modules}\nprint(*(set({unwanted.split()}) & set(sys.modules)))")
-
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == []
-
-    def test_importing_any_module_does_no_work(self) -> None:
-        """No socket, no thread, no process, nothing written, nothing read but code; and no settings looked at."""
-        modules = [_module(file) for file in _files(*PRODUCT) if file.name != "__main__.py"]
-        done = _run(_WATCHED_IMPORT.format(modules=modules))
-
-        assert len(modules) > 50
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.splitlines() == []
-
-    def test_the_watch_on_imports_would_notice(self, tmp_path: Path) -> None:
-        """The test above can fail: one module that does all that is forbidden is caught at each."""
-        (tmp_path / "busy.py").write_text(
-            "import socket, subprocess, threading\n"
-            "socket.socket().close()\n"
-            "threading.Thread(target=int).start()\n"
-            "subprocess.run(['true'])\n"
-            f"open({str(tmp_path / 'w')!r}, 'w').close()\n"
-            "open('/proc/self/status').close()\n"
-            "from kith.settings import load; load()\n"
-        )
-        script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + _WATCHED_IMPORT.format(modules=["busy"])
-        caught = {line.split()[1] for line in _run(script).stdout.splitlines()}
-
-        assert {"socket.__new__", "thread", "subprocess.Popen", "writes", "reads", "Misconfigured"} <= caught
 
 
 class TestFiles:
@@ -168,52 +117,3 @@ def _fault_of_call(call: ast.Call) -> str | None:
     if given.get("allow_pickle") == "True":
         return f"{called} with allow_pickle"
     return f"{called}()" if called in ("eval", "exec") else None
-
-
-#: Third parties are loaded before the watch begins: what they do at import is theirs.
-_WATCHED_IMPORT = """
-import importlib, os, sys, threading
-for name in ('amqp celery celery.bin.worker cv2 kombu kombu.transport.redis matplotlib.figure '
-             'matplotlib.backends.backend_agg minio numpy onnx onnxruntime psutil '
-             'PIL.Image pydantic redis rich.live rich.progress rich.table safetensors.torch torch '
-             'torch.fx.passes.shape_prop torch.nn.utils.fusion typer uuid').split():
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        pass
-# pydantic looks for plugins among all installed distributions when the first model is made.
-sys.modules['pydantic'].create_model('First')
-os.environ['KITH_CONFIG'] = '/absent/nobody-reads-settings-at-import.toml'
-at_work = ''
-def watch(event, arguments):
-    if not at_work:
-        return
-    fault = None
-    if event in ('socket.__new__', 'socket.connect', 'socket.bind', 'subprocess.Popen', 'os.system', 'os.fork',
-                 'os.mkdir', 'os.remove', 'os.rename', 'sqlite3.connect', 'signal.signal'):
-        fault = event
-    elif event == 'open':
-        path, mode, flags = arguments
-        if isinstance(path, int):
-            return
-        path = os.fsdecode(path)
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            fault = f'writes {{path}}'
-        elif not path.endswith(('.py', '.pyc', '.so')):
-            fault = f'reads {{path}}'
-    if fault:
-        print(at_work, fault)
-sys.addaudithook(watch)
-for name in {modules}:
-    threads, at_work = threading.active_count(), name
-    start, begun = threading.Thread.start, []
-    threading.Thread.start = lambda self: (begun.append(self), start(self))[1]
-    try:
-        importlib.import_module(name)
-    except Exception as failure:
-        print(name, type(failure).__name__, failure)
-    threading.Thread.start = start
-    at_work = ''
-    if begun:
-        print(name, 'thread')
-"""

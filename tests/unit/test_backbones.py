@@ -1,5 +1,7 @@
 """IResNet and ResNet: blocks recomputed in numpy, names of the published weights, and the forms that serve them."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -17,9 +19,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def seasoned(network: nn.Module) -> nn.Module:
-    """With batch norms that are not the identity, and PReLU slopes that differ."""
+@cache
+def seasoned(name: str, dimension: int) -> nn.Module:
+    """With batch norms that are not the identity, and PReLU slopes that differ; for all tests the same, none may
+    change it."""
     torch.manual_seed(0)
+    network = build(name, dimension)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             assert module.running_mean is not None
@@ -61,7 +66,7 @@ def prelu(maps: Floats, module: nn.PReLU) -> Floats:
 
 @pytest.mark.parametrize("place", [0, 1], ids=["halving", "keeping"])
 def test_a_block_of_iresnet_is_norm_conv_norm_prelu_conv_norm_and_its_shortcut(place: int) -> None:
-    block = seasoned(build("iresnet50", 8)).layer1[place]
+    block = seasoned("iresnet50", 32).layer1[place]
     maps = np.random.default_rng(0).standard_normal((64, 6, 6))
     inner = prelu(norm(conv(norm(maps, block.bn1), block.conv1), block.bn2), block.prelu)
     shortcut = maps if place else norm(conv(maps, block.downsample[0]), block.downsample[1])
@@ -73,7 +78,7 @@ def test_a_block_of_iresnet_is_norm_conv_norm_prelu_conv_norm_and_its_shortcut(p
 
 
 def test_a_basic_block_of_resnet_adds_its_shortcut_before_the_last_relu() -> None:
-    block = seasoned(build("resnet18", 8)).layer2[0]
+    block = seasoned("resnet18", 128).layer2[0]
     maps = np.random.default_rng(0).standard_normal((64, 6, 6))
     inner = norm(conv(np.maximum(norm(conv(maps, block.conv1), block.bn1), 0), block.conv2), block.bn2)
     expected = np.maximum(inner + norm(conv(maps, block.downsample[0]), block.downsample[1]), 0)
@@ -82,7 +87,7 @@ def test_a_basic_block_of_resnet_adds_its_shortcut_before_the_last_relu() -> Non
 
 
 def test_a_bottleneck_strides_in_its_middle_convolution() -> None:
-    block = seasoned(build("resnet50", 8)).layer2[0]
+    block = seasoned("resnet50", 256).layer2[0]
     maps = np.random.default_rng(0).standard_normal((256, 4, 4))
     inner = np.maximum(norm(conv(maps, block.conv1), block.bn1), 0)
     assert block.conv2.stride == (2, 2)
@@ -135,8 +140,8 @@ def test_names_and_sizes_are_those_of_the_published_weights(
 @pytest.mark.parametrize(("name", "dimension"), [("resnet18", 128), ("resnet50", 256)])
 @torch.inference_mode()
 def test_the_dimension_is_free_and_the_fused_form_says_the_same(name: str, dimension: int) -> None:
-    network = seasoned(build(name, dimension))
-    pixels = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    network = seasoned(name, dimension)
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     expected = network(pixels)
     assert expected.shape == (2, dimension)
     fused = fuse_activations(fold_batch_norms(network), pixels)
@@ -146,7 +151,7 @@ def test_the_dimension_is_free_and_the_fused_form_says_the_same(name: str, dimen
 
 @torch.inference_mode()
 def test_norms_in_front_of_a_convolution_and_prelu_stay_as_they_are_when_iresnet_is_fused() -> None:
-    network = seasoned(build("iresnet50", 32))
+    network = seasoned("iresnet50", 32)
     pixels = torch.randn(1, 3, 112, 112, generator=torch.Generator().manual_seed(1))
     fused = fuse_activations(fold_batch_norms(network), pixels)
     left = [type(module) for module in fused.modules()]

@@ -61,12 +61,6 @@ def test_help_documents_every_exit_status_and_every_command() -> None:
         assert CliRunner().invoke(cli.app, [command, "--help"]).exit_code == 0
 
 
-def test_the_command_line_loads_neither_torch_nor_a_decoder_nor_a_client_of_s3() -> None:
-    unwanted = ("torch", "cv2", "onnxruntime", "PIL", "minio")
-    check = f"import sys, kith.cli; print([m for m in {unwanted} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,14 @@ def pictures(count: int, seed: int = 0) -> Crops:
     return list(coarse.repeat(8, axis=1).repeat(8, axis=2))
 
 
-def state_dict(seed: int = 0) -> dict[str, torch.Tensor]:
+def state_dict() -> dict[str, torch.Tensor]:
     """MobileFaceNet's weights, with batch norms that are not the identity."""
-    torch.manual_seed(seed)
+    return {name: value.clone() for name, value in _weights().items()}
+
+
+@cache
+def _weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
     network = build("mobilefacenet", 8)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -277,7 +283,7 @@ def test_simulated_vectors_depend_on_the_picture_alone(tmp_path: Path) -> None:
     assert np.abs(vectors @ vectors.T - np.eye(7)).max() < 0.5
 
 
-@pytest.mark.parametrize("runtime", ["float32", "fused", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["float32", "fused"])
 def test_every_runtime_by_name_gives_the_vectors_of_float32(tmp_path: Path, runtime: str) -> None:
     pack = torch_pack(tmp_path, state_dict())
     plain = embed(open_embedder(pack, "cpu", runtime="float32"), pictures(3))

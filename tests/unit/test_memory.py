@@ -14,7 +14,7 @@ from workers.memory import keep_memory
 kept = sys.argv[1] == "keep" and keep_memory()
 
 def work():
-    for _ in range(200):
+    for _ in range(50):
         held = [np.ones(3_000_000, np.uint8) for _ in range(4)]
         del held
 

@@ -34,7 +34,7 @@ def pairs(labels: Tensor) -> list[tuple[int, int]]:
 
 
 def squared(vectors: Tensor, a: int, b: int) -> float:
-    return sum((float(x) - float(y)) ** 2 for x, y in zip(vectors[a], vectors[b], strict=True))
+    return sum((x - y) ** 2 for x, y in zip(vectors[a].tolist(), vectors[b].tolist(), strict=True))
 
 
 def others(labels: Tensor, anchor: int) -> list[int]:

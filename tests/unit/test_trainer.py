@@ -103,15 +103,24 @@ def test_classes_then_triplets_teach_to_tell_people_apart_who_were_never_seen(tm
     assert not trained.network.training
 
 
+#: Checkpoints at every step: none of them may change what is learned.
+BOTH = config(SOFTMAX, TRIPLET, checkpoint_minutes=1e-9)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(BOTH, tmp_path_factory.mktemp("whole"))
+
+
+# 13 is in the second phase.
 @pytest.mark.parametrize("fatal", [3, 7, 13])
-def test_a_run_that_was_killed_goes_on_to_the_very_weights_of_one_that_was_not(tmp_path: Path, fatal: int) -> None:
-    # Checkpoints at every step: none of them may change what is learned. 13 is in the second phase.
-    wanted = config(SOFTMAX, TRIPLET, checkpoint_minutes=1e-9)
-    whole = train(wanted, tmp_path / "whole")
+def test_a_run_that_was_killed_goes_on_to_the_very_weights_of_one_that_was_not(
+    tmp_path: Path, fatal: int, whole: Trained
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(wanted, tmp_path / "killed", Told(fatal))
+        train(BOTH, tmp_path / "killed", Told(fatal))
     told = Told()
-    resumed = train(wanted, tmp_path / "killed", told, resume=True, network=tiny(99))
+    resumed = train(BOTH, tmp_path / "killed", told, resume=True, network=tiny(99))
     assert any("going on at phase" in note for note in told.notes)
     assert (weights(resumed) == weights(whole)).all()
     assert [(each.phase, each.epoch) for each in resumed.history] == [(e.phase, e.epoch) for e in whole.history]

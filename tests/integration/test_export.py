@@ -1,4 +1,7 @@
-"""Networks of torch as ONNX files: they say the same, quietly, and the bytes depend on nothing but the network."""
+"""Networks of torch as ONNX files: they say the same, quietly, and the bytes depend on nothing but the network.
+
+Each export takes a second, too long for a unit test.
+"""
 
 from pathlib import Path
 
@@ -9,13 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kith.checkpoints import write_pack
 from kith.embedder import embed, open_embedder
 from kith.errors import InvalidPack, Rejected
+from kith.manifest import Manifest
 from kith.networks.heads import cut_head, project
 from kith.packs.conventions import Conventions
 from kith.packs.from_classifier import Recipe, pack_classifier
 from kith.runtimes.export import export_onnx, parity
 from kith.runtimes.session import open_session
+from kith.training.beginning import begin
+from kith.training.config import TrainConfig
+from tests.small_classifier import Small as Classifier
+from tests.small_classifier import as_kind, pixels
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +118,33 @@ def test_a_program_recorded_for_one_batch_size_becomes_a_pack_that_serves_any(tm
             )
             expected = functional.normalize(network.hidden(maps.flatten(1)))[0].numpy()
         assert vector == pytest.approx(expected, abs=1e-4)
+
+
+def classifier() -> nn.Module:
+    """What an import path names."""
+    torch.manual_seed(3)
+    return Classifier().eval()
+
+
+# torch writes a farewell to TorchScript whenever it makes some.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["module", "scripted", "traced", "exported"])
+def test_a_classifier_of_any_kind_without_its_head_is_packed_as_it_is(kind: str, tmp_path: Path) -> None:
+    source = "tests.integration.test_export:classifier"
+    if kind != "module":
+        as_kind(kind, classifier(), tmp_path)
+        source = str(next(tmp_path.iterdir()))
+    fed = {"channels": "BGR", "scale": 1.0, "mean": 127.5, "std": [128, 129, 130]}
+    phases = [{"objective": "triplet", "epochs": 1, "learning_rate": 1e-3}]
+    begun = begin(
+        TrainConfig.model_validate(
+            {"data": {"path": "nowhere"}, "phases": phases, "network": {"classifier": source, **fed}}
+        )
+    )
+    files = {str(begun.spec.file): begun.file(begun.network)}
+    served = open_embedder(
+        write_pack(tmp_path / "pack", Manifest("x", "x", "x", begun.spec, 0.5, "x"), files), "cpu", 1
+    )
+    with torch.no_grad():
+        expected = functional.normalize(cut_head(classifier()).network(pixels())).numpy()
+    assert served.unpack(served.forward(pixels().numpy()), 3) == pytest.approx(expected, abs=1e-4)
