@@ -26,6 +26,8 @@ _BACKOFF_S = 0.05
 _BACKOFF_MAX_S = 2.0
 #: How often a caller who demands a sequence number reads the log himself.
 _PULL_EVERY_S = 0.02
+#: Between two reads while changes keep coming: what comes meanwhile is read and applied together, at half the work.
+_GATHER_S = 0.008
 
 
 class _Followed:
@@ -53,6 +55,7 @@ class Follower:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._incarnation: str | None = None
+        self._busy = False
         self._answered = self._looked = time.monotonic()
         #: Somebody was forgotten: what brought him here may lie about in freed memory.
         self._to_wipe = False
@@ -176,10 +179,13 @@ class Follower:
         if not after:
             self._stopped.wait(self._block_ms / 1000)
             return
-        changed = self._store.changes_many(after, block_ms=self._block_ms)
-        self._answered = time.monotonic()
+        # Right after some, more are there already: asking for them without a wait saves a round trip.
+        changed = self._store.changes_many(after, block_ms=0 if self._busy else self._block_ms)
+        self._answered, self._busy = time.monotonic(), bool(changed)
         for name, changes in changed.items():
             self._apply(name, followed[name], changes)
+        if self._busy:
+            self._stopped.wait(_GATHER_S)
 
     def _apply(self, name: str, followed: _Followed, changes: list[Change]) -> None:
         if changes[0].op is Op.RELOAD:
