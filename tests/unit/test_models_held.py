@@ -1,5 +1,6 @@
 """A job is done by the model of its gallery, on whichever side of a change of model it falls."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -89,6 +90,7 @@ def test_a_job_for_another_model_than_its_gallerys_is_rejected(house: House) -> 
 def test_a_gallery_of_a_model_that_is_not_held_puts_its_jobs_off_and_says_so(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING)
     del house.held._models["n"]  # type: ignore[attr-defined]
     house.switch()
     for kind, model_id in ((Kind.IDENTIFY, None), (Kind.ENROL, None), (Kind.REEMBED, "n")):
