@@ -71,7 +71,7 @@ def receipt_lines(receipt: "Receipt") -> list[str]:
         if each.count
     ]
     if receipt.replicas:
-        lines.append(f"{len(receipt.replicas):>8} workers confirmed that their copies are rid of it")
+        lines.append(f"{len(receipt.replicas):>8} workers confirmed that no search of theirs finds it")
     if receipt.silent:
         lines.append(f"{len(receipt.silent):>8} workers or jobs had not confirmed: {', '.join(receipt.silent)}")
     lines += [f"   not reached: {each}" for each in receipt.beyond]

@@ -29,11 +29,9 @@ NAME = "Xanthippe Quux"
 _SETTLE_S = 8.0
 
 
-#: Known, and told in docs/gallery.md: of what passed through, the C library sometimes keeps a few rows in freed memory.
-#: The blocks, their packed forms and everything that is searched are rid of it each time.
-SOMETIMES = pytest.mark.xfail(
-    reason="a few rows may stay in memory that was freed, until it is used again", strict=False
-)
+#: A known fault, told in docs/gallery.md: some copies of a row stay, also after 20 s, and where they are is not known.
+#: Not strict, because on a busy machine they are overwritten.
+SOMETIMES = pytest.mark.xfail(reason="a few copies of a row stay in the process; the cause is not found", strict=False)
 
 
 def face(name: str, seed: int) -> Enrolment:
