@@ -12,26 +12,29 @@ DATA ?= ../shared/data
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test lint up bench kith-small clean
+.PHONY: help install system demo demo-camera test unit lint up bench kith-small clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,train,local,dev,bench]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,train,camera,api,mqtt,local,dev,bench]'
 	@touch $@
 
 install: $(STAMP) ## install Kith and everything it needs into .venv
 
-system: ## install the servers the tests talk to (S3, RabbitMQ), where apt-get may
+system: ## install the servers the tests talk to (S3, RabbitMQ, MQTT, RTSP), where apt-get may
 	@tests/servers/install
 
 demo: $(STAMP) ## enrol people, recognise them, meet strangers: FACES=dir PACK=dir, or the shared faces
 	@$(BIN)/kith demo $(if $(FACES),--faces "$(FACES)") $(if $(PACK),--pack "$(PACK)")
+
+demo-camera: $(STAMP) ## people walk past cameras of a real RTSP server: visits, names, a stranger; FACES=, PACK= as for demo
+	@$(BIN)/python -m producers.rehearsal $(if $(FACES),--faces "$(FACES)") $(if $(PACK),--pack "$(PACK)")
 
 up: $(STAMP) ## start Valkey, the store and the workers on this machine
 	@$(BIN)/kith up
@@ -44,6 +47,9 @@ lint: $(STAMP) ## style, types, who imports whom
 
 test: $(STAMP) system ## install everything and run the whole test suite
 	@$(BIN)/python -m pytest
+
+unit: $(STAMP) ## the unit tests alone, which need no server, by two processes
+	@$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
 
 kith-small: $(STAMP) ## teach the shipped pack anew from DATA (hours): DATA/aligned, DATA/faces, DATA/weights
 	cd $(DATA) && $(CURDIR)/$(BIN)/kith train $(CURDIR)/config/detector.toml --part detector --teacher weights \

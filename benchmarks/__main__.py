@@ -14,18 +14,23 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    api,
+    cameras,
     ceiling,
     inputs,
     journal,
     latency,
+    metrics_cost,
     pack,
     pipeline,
     replica,
     report,
     runtimes,
     scaling,
+    scoring,
     sealing,
     search,
+    search_gpu,
     soak,
     triplets,
 )
@@ -43,7 +48,12 @@ BENCHMARKS: dict[str, Callable[[Session], list[report.Figure]]] = {
     "sealing": sealing.run,
     "journal": journal.run,
     "search": search.run,
+    "search-gpu": search_gpu.run,
+    "scoring": scoring.run,
     "replica": replica.run,
+    "cameras": cameras.run,
+    "api": api.run,
+    "metrics": metrics_cost.run,
 }
 
 MISSED, CANNOT_RUN = 1, 3

@@ -62,7 +62,7 @@ class PlainLoop:
         galleries.create(_GALLERY, model_id=self._pack.model_id, dimension=self._pack.dimension)
         for subject, key in people:
             [vector] = embed(self._embedder, [images.decode(self._store.get(key), self._limits)])
-            known_as = template_id(_GALLERY, subject, key, self._pack.model_id)
+            known_as = template_id(_GALLERY, subject, key)
             enrolment = Enrolment(subject, known_as, vector, key, quality=1.0, model_id=self._pack.model_id)
             galleries.enrol(_GALLERY, [enrolment])
         self._view = Replica(galleries.snapshot(_GALLERY)).view

@@ -1,8 +1,10 @@
 """Eight processes follow a gallery while somebody enrols, and one of them searches it: how soon does the last of them
 know, and does searching wait?
 
-Rounds with enrolments and rounds without take turns. Whoever follows notes when each number was applied (the clock is
-the machine's), whoever searches how long each search took; searches come at a steady pace, not as fast as they can.
+Rounds without enrolments, with enrolments, and with as many in another gallery that everybody follows too, take turns:
+what the last two have in common is the load of ten processes on the machine's cores, what they differ by is whether a
+search waits for a change of what it searches. Whoever follows notes when each number was applied (the clock is the
+machine's), whoever searches how long each search took; searches come at a steady pace, not as fast as they can.
 """
 
 import multiprocessing
@@ -23,6 +25,7 @@ from kith.gallery import Enrolment
 from kith.journal import Change, Vectors
 from kith.replica import Follower
 
+_GALLERY, _OTHER = "searched", "other"
 _DIMENSION = 512
 _REPLICAS = 8
 _PER_S = 200
@@ -37,13 +40,14 @@ def following(session: Session, tell: Callable[[str], None]) -> list[Figure]:
     rounds = session.scaled(3, 1)
     with scratch() as home, EmbeddedValkey(home / "valkey") as server, redis.Redis.from_url(server.url) as client:
         store = RedisGalleryStore(client, "bench")
-        store.create("bench", model_id="m", dimension=_DIMENSION)
-        tell(f"enrolling {templates:,}")
+        tell(f"enrolling {templates:,}, twice")
         vectors = _unit(np.random.default_rng(0), templates)
-        for start in range(0, templates, 2000):
-            some = range(start, min(start + 2000, templates))
-            store.enrol("bench", [_enrolment(row, vectors[row]) for row in some])
-        applied, quiet, busy = [], [], []
+        for name in (_GALLERY, _OTHER):
+            store.create(name, model_id="m", dimension=_DIMENSION)
+            for start in range(0, templates, 2000):
+                some = range(start, min(start + 2000, templates))
+                store.enrol(name, [_enrolment(row, vectors[row]) for row in some])
+        applied, quiet, busy, elsewhere = [], [], [], []
         with _replicas(server.url) as replicas:
             row = templates
             for number in range(rounds):
@@ -53,12 +57,16 @@ def following(session: Session, tell: Callable[[str], None]) -> list[Figure]:
                 quiet += _gathered(replicas)[1]
                 tell(f"round {number + 1}: searching while {_PER_S} a second are enrolled")
                 _tell_all(replicas, ("begin",))
-                sent = _enrol_for(store, seconds, row)
-                row += len(sent)
+                sent = _enrol_for(store, _GALLERY, seconds, row)
                 time.sleep(1)
                 marks, took = _gathered(replicas)
                 busy += took
                 applied += [max(each[sequence] for each in marks) - at for sequence, at in sent.items()]
+                tell(f"round {number + 1}: searching while {_PER_S} a second are enrolled elsewhere")
+                _tell_all(replicas, ("begin",))
+                row += len(_enrol_for(store, _OTHER, seconds, row))
+                time.sleep(1)
+                elsewhere += _gathered(replicas)[1]
     ms = [1000 * each for each in applied]
     return [
         Figure(
@@ -70,6 +78,8 @@ def following(session: Session, tell: Callable[[str], None]) -> list[Figure]:
         at_most(
             "… p99 under enrolments, of p99 without", percentile(busy, 99) / percentile(quiet, 99), _SEARCH_RATIO, "×"
         ),
+        Figure("… of p99 under as many elsewhere", percentile(busy, 99) / percentile(elsewhere, 99), "×"),
+        Figure("… p99 under as many elsewhere, of p99 without", percentile(elsewhere, 99) / percentile(quiet, 99), "×"),
     ]
 
 
@@ -87,7 +97,7 @@ def _enrolment(row: int, vector: Vectors) -> Enrolment:
     return Enrolment(f"Person {row // 5:07}", f"{row:024x}", vector, f"ab/{row}", 0.5, "m")
 
 
-def _enrol_for(store: RedisGalleryStore, seconds: float, row: int) -> dict[int, float]:
+def _enrol_for(store: RedisGalleryStore, name: str, seconds: float, row: int) -> dict[int, float]:
     """Enrol at a steady pace; sequence number → when its call began."""
     count = int(seconds * _PER_S)
     vectors, sent = _unit(np.random.default_rng(row), count), {}
@@ -95,7 +105,7 @@ def _enrol_for(store: RedisGalleryStore, seconds: float, row: int) -> dict[int, 
     for number in range(count):
         time.sleep(max(0.0, began + number / _PER_S - time.monotonic()))
         at = time.monotonic()
-        sent[store.enrol("bench", [_enrolment(row + number, vectors[number])])[0]] = at
+        sent[store.enrol(name, [_enrolment(row + number, vectors[number])])[0]] = at
     return sent
 
 
@@ -109,14 +119,16 @@ class _Noting(Follower):
     def _apply(self, name: str, followed: Any, changes: list[Change]) -> None:
         super()._apply(name, followed, changes)
         now = time.monotonic()
-        self.marks.update(dict.fromkeys((each.sequence for each in changes), now))
+        if name == _GALLERY:
+            self.marks.update(dict.fromkeys((each.sequence for each in changes), now))
 
 
 def _replica(url: str, pipe: Any, *, searches: bool) -> None:
     """One process: follows, and tells what it noted when asked."""
     with redis.Redis.from_url(url, socket_timeout=5) as client:
         follower = _Noting(RedisGalleryStore(client, "bench"))
-        follower.view("bench")
+        for name in (_GALLERY, _OTHER):
+            follower.view(name)
         search = _searching(follower) if searches else None
         pipe.send("ready")
         took: list[float] = []
@@ -136,14 +148,19 @@ def _replica(url: str, pipe: Any, *, searches: bool) -> None:
 
 
 def _searching(follower: Follower) -> Callable[[], float]:
+    import torch  # noqa: PLC0415 (of eight replicas one searches)
+
+    from kith.embedder import cpu_threads  # noqa: PLC0415
     from kith.searchers.searcher import open_searcher  # noqa: PLC0415
 
+    # As many as an embed worker gives to one call by itself.
+    torch.set_num_threads(cpu_threads(0))
     searcher, random = open_searcher("cpu"), np.random.default_rng(1)
 
     def search() -> float:
         probes = _unit(random, _PROBES)
         began = time.perf_counter()
-        searcher.search(follower.view("bench"), probes)
+        searcher.search(follower.view(_GALLERY), probes)
         return time.perf_counter() - began
 
     for _ in range(50):

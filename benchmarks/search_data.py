@@ -52,13 +52,19 @@ def people(count: int, dimension: int, seed: int = 0) -> People:
         some = min(_AT_ONCE // TEMPLATES, subjects - start)
         centres = np.repeat(_centres(some, dimension, rng), TEMPLATES, axis=0)
         templates[start * TEMPLATES : (start + some) * TEMPLATES] = _around(centres, rng)
+    return People(templates, replica_of(templates), rng)
+
+
+def replica_of(templates: Vectors, *, half: bool = False) -> Replica:
+    """The gallery of float32 (N, d) unit rows, TEMPLATES a subject. It takes their memory over. half: see Replica."""
+    subjects = len(templates) // TEMPLATES
     numbers = np.repeat(np.arange(1, subjects + 1, dtype=np.int32), TEMPLATES)
     cuts = range(0, len(templates), BLOCK_ROWS)
     qualities = np.ones(len(templates), np.float32)
     snapshot = Snapshot(
         "bench",
         "m",
-        dimension,
+        templates.shape[1],
         "e",
         sequence=1,
         blocks=[templates[at : at + BLOCK_ROWS] for at in cuts],
@@ -66,7 +72,7 @@ def people(count: int, dimension: int, seed: int = 0) -> People:
         qualities=[qualities[at : at + BLOCK_ROWS] for at in cuts],
         names={number: (f"{number:016x}", f"subject {number}") for number in range(1, subjects + 1)},
     )
-    return People(templates, Replica(snapshot), rng)
+    return Replica(snapshot, half=half)
 
 
 def truth(templates: Vectors, probes: Vectors, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

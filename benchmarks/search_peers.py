@@ -71,7 +71,7 @@ def numpy_products(templates: Vectors) -> Search:
     return search
 
 
-def graph(faiss: Any, templates: Vectors) -> Any:
+def hnsw_graph(faiss: Any, templates: Vectors) -> Any:
     """An HNSW graph with 32 links a node."""
     index = faiss.IndexHNSWFlat(templates.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = 200

@@ -35,7 +35,9 @@ Detail = Mapping[str, str | int | float | bool]
 
 
 class Action(StrEnum):
-    """What was done. `looked`: somebody was shown people or their data (detail says by which verb)."""
+    """What was done. `looked`: somebody was shown people or their data (detail says by which verb). `submitted`: images
+    to enrol were handed in; each that becomes a template is `enrolled` by a worker. `deleted`: pictures that nothing
+    tells of any more (kith.orphans)."""
 
     CREATED = "created"
     ENROLLED = "enrolled"
@@ -52,6 +54,17 @@ class Action(StrEnum):
     DELETED = "deleted"
     KEY_ROTATED = "key_rotated"
     KEY_DESTROYED = "key_destroyed"
+    API_KEY_CREATED = "api_key_created"
+    API_KEY_ROTATED = "api_key_rotated"
+    API_KEY_REVOKED = "api_key_revoked"
+    SUBMITTED = "submitted"
+    CANCELLED = "cancelled"
+    JUDGED = "judged"
+    CAMERA_CHANGED = "camera_changed"
+    STRANGER_CHANGED = "stranger_changed"
+    WEBHOOK_CHANGED = "webhook_changed"
+    DEAD_RETRIED = "dead_retried"
+    DEAD_DROPPED = "dead_dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +121,16 @@ class Head:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a walk over the chain found. anchor: where it begins (what is before was trimmed). head: the last entry that
-    fits. checked: entries that fit. broken: number of the first entry that does not, None when all do, and why."""
+    fits. checked: entries that fit. broken: number of the first entry that does not, None when all do, and why.
+    compared: whether the end that was kept elsewhere was met, None where none was given. An end from before the anchor
+    is not: who writes a log anew can say that it was trimmed."""
 
     anchor: Head
     head: Head
     checked: int
     broken: int | None = None
     why: str = ""
+    compared: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +165,8 @@ class Page:
 
 
 class AuditLog(Protocol):
-    """Raises StateUnavailable when Redis is away, StateFull when it takes no more. Safe to call from many threads.
+    """Raises StateUnavailable when Redis is away, StateFull when it takes no more; FORGOT it always takes, else nobody
+    could be forgotten to make room. Safe to call from many threads.
 
     Record what cannot be undone or shows something (forgot, looked, key_destroyed) before it is done, so that it is not
     done when it cannot be recorded; record a change after it, when its sequence is known.

@@ -25,14 +25,13 @@ def columns_of(deed: Deed) -> tuple[str, ...]:
 def deed_of(columns: tuple[str, ...]) -> Deed:
     """The opposite of `columns_of`. Raises ValueError (KithError for some) when they are not what it made."""
     actor, action, gallery, subject_id, sequence, detail = columns
-    deed = Deed(
-        actor,
-        Action(action),
-        gallery,
-        subject_id or None,
-        int(sequence) if sequence else None,
-        json.loads(detail) if detail else {},
-    )
+    try:
+        told = json.loads(detail) if detail else {}
+    except RecursionError:
+        raise ValueError("not as it was written") from None
+    if not isinstance(told, dict):
+        raise ValueError("not as it was written")
+    deed = Deed(actor, Action(action), gallery, subject_id or None, int(sequence) if sequence else None, told)
     if columns_of(deed) != columns:
         raise ValueError("not as it was written")
     return deed
@@ -56,6 +55,7 @@ class Chain:
         self._kept = kept
         self._checked = 0
         self._broken: tuple[int, str] | None = None
+        self._compared = None if kept is None else False
         if kept is not None and kept.number == anchor.number:
             self._compare(anchor)
 
@@ -75,13 +75,17 @@ class Chain:
 
     def end(self, head: Head) -> Verdict:
         """The verdict, after the last entry. head: what the log says its end is."""
+        if self._broken is None and head.number == self._head.number and head != self._head:
+            self._broken = (head.number, "its digest is not that of the end that the log states")
         if self._broken is None and head != self._head:
             self._broken = (self._head.number + 1, f"it is missing: the log should end with {head.number}")
         if self._broken is None and self._kept is not None and self._kept.number > self._head.number:
             self._broken = (self._head.number + 1, f"it is missing: {self._kept.number} entries were there once")
         broken, why = self._broken or (None, "")
-        return Verdict(self._anchor, self._head, self._checked, broken, why)
+        return Verdict(self._anchor, self._head, self._checked, broken, why, self._compared)
 
     def _compare(self, head: Head) -> None:
-        if self._kept is not None and self._kept.number == head.number and self._kept.digest != head.digest:
-            self._broken = (head.number, "its digest is not the one that was kept: the log was written anew")
+        if self._kept is not None and self._kept.number == head.number:
+            self._compared = True
+            if self._kept.digest != head.digest:
+                self._broken = (head.number, "its digest is not the one that was kept: the log was written anew")

@@ -5,12 +5,12 @@ undone, before it is done. A call is one entry, however many templates it enrols
 (snapshots for their copies, changes) goes by the store itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from kith.audit import Action, AuditLog, Deed, Detail
-from kith.enrolment import Enrolment
+from kith.enrolment import Enrolment, Introduction
 from kith.errors import UnknownGallery
 from kith.gallery import Forgotten, GalleryInfo, GallerySettings, GalleryStore, Snapshot, SubjectDetail
 
@@ -41,8 +41,8 @@ class AuditedGalleryStore:
             self._record(Action.CREATED, name, detail={"model": model_id})
         return info
 
-    def configure(self, name: str, settings: GallerySettings) -> int:
-        return self._change(Action.CONFIGURED, name, lambda: self._store.configure(name, settings))
+    def configure(self, name: str, settings: GallerySettings, *, over: GalleryInfo | None = None) -> int:
+        return self._change(Action.CONFIGURED, name, lambda: self._store.configure(name, settings, over=over))
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
         sequences = self._store.enrol(name, enrolments)
@@ -53,6 +53,13 @@ class AuditedGalleryStore:
             detail = {"templates": len(sequences), "subjects": people, "first": min(sequences)}
             self._record(Action.ENROLLED, name, subject_id, max(sequences), detail)
         return sequences
+
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> int | None:
+        sequence = self._store.introduce(name, subject, introduction)
+        if sequence is not None:
+            detail = {"templates": 0, "subjects": 1}
+            self._record(Action.ENROLLED, name, self._about(name, sequence), sequence, detail)
+        return sequence
 
     def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
         count = {"templates": len(template_ids)}
@@ -69,12 +76,18 @@ class AuditedGalleryStore:
         return self._change(Action.RENAMED, name, lambda: self._store.rename(name, old, new))
 
     def describe(
-        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        name: str,
+        subject: str,
+        *,
+        external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        over: SubjectDetail | None = None,
     ) -> int:
         return self._change(
             Action.DESCRIBED,
             name,
-            lambda: self._store.describe(name, subject, external_id=external_id, metadata=metadata),
+            lambda: self._store.describe(name, subject, external_id=external_id, metadata=metadata, over=over),
         )
 
     def undo(self, name: str, sequence: int) -> int:
@@ -95,11 +108,15 @@ class AuditedGalleryStore:
         self._record(Action.LOOKED, name, detail={"verb": "snapshot"})
         return self._store.snapshot(name)
 
-    def forget(self, name: str, subject: str) -> Forgotten:
-        self._record(Action.FORGOT, name, self._store.show(name, subject).subject_id, detail={"stage": "begun"})
-        gone = self._store.forget(name, subject)
-        detail: Detail = {"stage": "done", "vectors": gone.templates}
-        self._record(Action.FORGOT, name, gone.subject_id, gone.sequence, detail)
+    def forget(self, name: str, subject: str, *, only: Collection[str] = ()) -> Forgotten:
+        about = [each for each in self._store.ids(name, subject) if not only or each in only]
+        for each in about:
+            self._record(Action.FORGOT, name, each, detail={"stage": "begun"})
+        # No more than is recorded, whoever may have got the name meanwhile.
+        gone = self._store.forget(name, subject, only=about or only)
+        for each in about:
+            vectors = gone.templates if each == gone.subject_id else 0
+            self._record(Action.FORGOT, name, each, gone.sequence, {"stage": "done", "vectors": vectors})
         return gone
 
     def _change(self, action: Action, name: str, make: Callable[[], int], detail: Detail | None = None) -> int:

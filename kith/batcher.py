@@ -66,6 +66,10 @@ class BatchCounts:
     failures: int
 
 
+#: Told of a batch that was served: its requests, how long the first of them had waited and how long it took, seconds.
+Served = Callable[[int, float, float], None]
+
+
 class Batcher(Generic[T, R]):
     """Runs `run` on batches of up to `size` requests in a thread of its own.
 
@@ -84,6 +88,7 @@ class Batcher(Generic[T, R]):
         canary: T,
         capacity: int = 1024,
         on_death: Callable[[BaseException], None] | None = None,
+        served: Served = lambda _, __, ___: None,
     ) -> None:
         if not 1 <= size <= capacity or not windows_s:
             raise ValueError(f"size {size}, capacity {capacity}: need 1 <= size <= capacity, and a window per urgency")
@@ -93,6 +98,7 @@ class Batcher(Generic[T, R]):
         self._canary = canary
         self._capacity = capacity
         self._on_death = on_death
+        self._served = served
         self._waiting: tuple[deque[_Request[T, R]], ...] = tuple(deque() for _ in windows_s)
         self._changed = threading.Condition()
         self._closed = False
@@ -147,8 +153,13 @@ class Batcher(Generic[T, R]):
         try:
             while batch := self._next_batch():
                 self._in_flight = batch
+                began_s = time.monotonic()
                 self._serve_batch(batch)
                 self._in_flight = []
+                waited_s = began_s - min(request.arrived_s for request in batch)
+                self._served(len(batch), waited_s, time.monotonic() - began_s)
+                # Not until the next batch comes, which may be tomorrow: its calls hold what was answered.
+                del batch
         except BaseException as death:  # noqa: BLE001 (whatever it is, the callers must hear of it)
             self._die(death)
 

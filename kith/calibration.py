@@ -2,7 +2,7 @@
 
 Measured: galleries of N subjects are drawn from the identities at hand, everybody else's pictures are searched in them,
 and the cutoff is the lowest score that at most the share FPIR of these non-mated searches exceeds. A live gallery is
-searched with its own templates instead, the subject of each left out.
+searched with its own templates instead, the subject of each left out (kith.searches).
 
 By rule, beyond the sizes the data allows: FPIR(N) = 1 − (1 − FMR)^N, FMR being the share of comparisons of two people
 that reach the cutoff. It takes the subjects of a gallery for independent, which is safe where they are a mixed lot and
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from kith.evaluation import bootstrap
 from kith.evaluation.bootstrap import Counts, Estimate, Figure, Sample
 from kith.evaluation.nonmated import NonMated, Rows, Vectors
+from kith.left_out import couples
+from kith.searches import Searches, cutoff_of
 
 GROWTH = (10, 100)
 
@@ -91,9 +93,9 @@ def calibrate(
 def calibrate_gallery(vectors: Vectors, labels: NDArray[Any], fpir: float, random: np.random.Generator) -> Calibration:
     """From the templates of a live gallery: (n, d) unit rows and the (n,) subject of each.
 
-    Each template is searched among all other subjects, so the size measured is one below the gallery's. The interval
-    says how much depends on who asks; the gallery is as it is. Enrolment pictures are often better than those of
-    cameras: where these are at hand, `calibrate` on them. Raises ValueError as `calibrate`.
+    Each template is searched among all other subjects (`searched_by_itself`), so the size measured is one below the
+    gallery's. Enrolment pictures are often better than those of cameras: where these are at hand, `calibrate` on them.
+    Raises ValueError as `calibrate`.
     """
     if not 0 < fpir < 1:
         raise ValueError(f"a target rate lies between 0 and 1, not at {fpir:g}")
@@ -101,8 +103,17 @@ def calibrate_gallery(vectors: Vectors, labels: NDArray[Any], fpir: float, rando
     size = faces.people - 1
     drawn = bootstrap.draw(random, faces.people)
     measured = {step: _measured(_galleries(faces, step, random), drawn, fpir, step) for step in _steps(size)}
-    measured[size] = _measured([faces.nearest_others()], drawn, fpir, size)
+    measured[size] = searched_by_itself(faces, fpir, random)
     return _calibration(faces, fpir, size, measured, drawn)
+
+
+def searched_by_itself(faces: NonMated, fpir: float, random: np.random.Generator) -> AtSize:
+    """The cutoff by searches of everybody's pictures among all others. The interval says how much depends on who asks,
+    the others are as they are; of two who are each other's nearest one speaks for both, as in `kith.gallery_cutoff`."""
+    own, nearest = faces.nearest_others()
+    scores, ones = own.scores.astype(np.float64), np.ones(len(own.scores))
+    searches = Searches(scores, couples(scores, own.people, nearest), ones, ones, np.zeros(len(ones), np.bool_))
+    return AtSize(faces.people - 1, cutoff_of(searches, fpir, random), "measured", len(ones))
 
 
 def rate_by_rule(fpir: float, subjects: int) -> float:

@@ -40,19 +40,8 @@ class Pack:
 
     @cached_property
     def model_id(self) -> str:
-        """16 hex digits over all that changes a vector: weights, preprocessing, template, detector, our own pipeline.
-
-        File names, notes, cutoff and simulated speed are not in it.
-        """
-        embedder = asdict(self.manifest.embedder)
-        del embedder["file"]
-        detector = self.manifest.detector
-        parts = {
-            "pipeline": PIPELINE_VERSION,
-            "embedder": embedder,
-            "detector": detector and {"kind": detector.kind, "sha256": detector.sha256},
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        """See `model_id_of`."""
+        return model_id_of(self.manifest)
 
     @property
     def dimension(self) -> int:
@@ -86,13 +75,34 @@ class Pack:
         return data
 
 
-def load_pack(path: Path) -> Pack:
-    """The pack in the folder `path`, every file checked. Raises InvalidPack, naming the file and its fault."""
-    path = Path(path).expanduser()
+def model_id_of(manifest: Manifest) -> str:
+    """16 hex digits over all that changes a vector: weights, preprocessing, template, detector, our own pipeline.
+
+    File names, notes, cutoff and simulated speed are not in it.
+    """
+    embedder = asdict(manifest.embedder)
+    del embedder["file"]
+    detector = manifest.detector
+    parts = {
+        "pipeline": PIPELINE_VERSION,
+        "embedder": embedder,
+        "detector": detector and {"kind": detector.kind, "sha256": detector.sha256},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def manifest_of(path: Path) -> Manifest:
+    """What the pack in the folder `path` says of itself; its files are not checked. Raises InvalidPack."""
     if not path.is_dir():
         raise InvalidPack(f"{path} is not a folder; a model pack is a folder with {MANIFEST} and weights")
     file = path / MANIFEST
-    pack = Pack(path, parse(file.read_bytes(), str(file)) if file.is_file() else _recognise(path))
+    return parse(file.read_bytes(), str(file)) if file.is_file() else _recognise(path)
+
+
+def load_pack(path: Path) -> Pack:
+    """The pack in the folder `path`, every file checked. Raises InvalidPack, naming the file and its fault."""
+    path = Path(path).expanduser()
+    pack = Pack(path, manifest_of(path))
     manifest = pack.manifest
     for spec in (manifest.embedder, manifest.detector):
         if spec is not None and spec.file is not None:

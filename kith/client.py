@@ -7,41 +7,37 @@
         [decision] = kith.identify([Path("somebody.jpg")])
         print(decision.subject or "nobody we know")
 
-This is a composition root: it opens the same backends as the workers, from the same settings.
+It works on the same parts as the workers, opened from the same settings (kith.connections).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from kith.audit import AuditLog, command_line_actor
+from kith.audit import command_line_actor
 from kith.audited import AuditedGalleryStore
-from kith.backends.audit_redis import RedisAudit
-from kith.backends.connect import gallery_store, image_store, key_store, redis_client
-from kith.backends.erasure_redis import RedisErasure
-from kith.backends.ledger_redis import RedisLedger
-from kith.backends.migration_redis import RedisMigrationStore
-from kith.backends.queue_celery import CeleryQueue, make_app
-from kith.backends.results_redis import RedisResults
-from kith.backends.samples_redis import RedisSamples
-from kith.calibration_samples import SampleStore
-from kith.erasure import Erasure
+from kith.audited_cameras import AuditedCameras
+from kith.audited_migration import AuditedMigrationStore
+from kith.cameras import CameraRegistry
+from kith.connections import Connections, connect
 from kith.feedback import Feedback
 from kith.folder import label_of
 from kith.gallery import GalleryStore, Snapshot
-from kith.imagestore import ImageStore, key_of
-from kith.intake import Intake, JobQueue, Receipt
+from kith.imagestore import key_of
+from kith.intake import Intake, Receipt
 from kith.jobs import MAX_IMAGES_PER_JOB, Content, Decision, EmbedJob, ImageRef, Kind
-from kith.keys import KeyStore
-from kith.ledger import Ledger
 from kith.migration import MigrationStore
 from kith.names import subject_name
-from kith.results import Results
+from kith.outward.desk import WebhookDesk
+from kith.outward.posting import Post
 from kith.settings import Settings, load
 from kith.status import Status, status
 from kith.waiting import wait
+from kith.watching.acquaintance import Acquaintance
+from kith.watching.desk import Desk
+from kith.watching.erasing import WatchedErasure
 
 if TYPE_CHECKING:
     from kith.forget_check import Leftover
@@ -54,62 +50,47 @@ Picture = bytes | Path | ImageRef
 class Client:
     """The verbs of Kith. Safe to call from many threads."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        store: ImageStore,
-        ledger: Ledger,
-        queue: JobQueue,
-        galleries: GalleryStore,
-        results: Results,
-        samples: SampleStore,
-        migrations: MigrationStore,
-        erasure: Erasure,
-        audit: AuditLog,
-        keys: KeyStore,
-        by: str | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, connections: Connections, by: str | None = None) -> None:
         self.settings = settings
-        self.store = store
-        self.ledger = ledger
         self.by = by or command_line_actor()
+        self._connections = parts = connections
+        self.store, self.ledger, self.queue, self.results = parts.store, parts.ledger, parts.queue, parts.results
+        self._galleries, self.erasure = parts.galleries, parts.erasure
         #: What is done through it stands in the audit log.
-        self.galleries: GalleryStore = AuditedGalleryStore(galleries, audit, self.by)
-        self._galleries = galleries
-        self._erasure = erasure
-        self.results = results
-        self.samples = samples
-        self.feedback = Feedback(galleries, ledger, results, samples)
-        self.migrations = migrations
-        self.audit = audit
-        self.keys = keys
-        self.intake = Intake(store, ledger, queue, settings)
-        self._queue = queue
+        self.galleries: GalleryStore = AuditedGalleryStore(parts.galleries, parts.audit, self.by)
+        self.migrations: MigrationStore = AuditedMigrationStore(parts.migrations, parts.audit, self.by)
+        self.cameras: CameraRegistry = AuditedCameras(parts.cameras, parts.audit, self.by)
+        self.samples = parts.samples
+        self.feedback = Feedback(parts.galleries, parts.ledger, parts.results, parts.samples)
+        self.audit, self.keys, self.api_keys = parts.audit, parts.keys, parts.api_keys
+        #: What cameras tell the watcher, and what it told of them, in order.
+        self.sightings, self.events = parts.sightings, parts.watched.events
+        desk = Desk(parts.sightings, parts.watched, settings.watch)
+        self._watched = WatchedErasure(desk, parts.watched.store, parts.watched.events)
+        self.strangers = Acquaintance(
+            desk, self._watched, enrol=self._enrol_crops, galleries=parts.galleries, erasure=parts.erasure,
+            store=parts.store, audit=parts.audit, by=self.by,
+        )  # fmt: skip
+        #: Who is told outward of what, and how far.
+        self.webhooks = WebhookDesk(
+            parts.webhooks, self.events, parts.results, parts.galleries, parts.keys, parts.audit,
+            Post(settings.webhooks), self.by,
+        )  # fmt: skip
+        self.intake = Intake(parts.store, parts.ledger, parts.queue, settings)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
         """A client of the installation that `settings` (default: the environment's) describe."""
         settings = settings or load()
-        state, keys = redis_client(settings), key_store(settings)
-        client = cls(
-            settings,
-            store=image_store(settings),
-            ledger=RedisLedger(state, settings),
-            queue=CeleryQueue(make_app(settings), settings),
-            galleries=gallery_store(settings, state, keys),
-            results=RedisResults(state, settings),
-            samples=RedisSamples(state, settings.redis.prefix),
-            migrations=RedisMigrationStore(state, settings.redis.prefix, keys),
-            erasure=RedisErasure(state, settings.redis.prefix),
-            audit=RedisAudit(state, settings.redis.prefix),
-            keys=keys,
-        )
-        client.close = state.close  # type: ignore[method-assign]
-        return client
+        return cls(settings, connect(settings))
+
+    def acting_as(self, by: str) -> Self:
+        """The same client for somebody else: `by` is who did it, in the audit log. Cheap; nothing is opened."""
+        return type(self)(self.settings, self._connections, by)
 
     def close(self) -> None:
         """Close the connections this client opened; nothing for parts that were handed in."""
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -215,13 +196,14 @@ class Client:
 
         forgetting = Forgetting(
             galleries=self._galleries,
-            erasure=self._erasure,
+            erasure=self.erasure,
             ledger=self.ledger,
             store=self.store,
             samples=self.samples,
             audit=self.audit,
             keys=self.keys,
             by=self.by,
+            watched=self._watched,
         )
         return forgetting.forget(self._name(gallery), subject, wait_s=wait_s, save=save)
 
@@ -229,7 +211,7 @@ class Client:
         """What is left of somebody forgotten, see kith.forget_check; nothing, it should be."""
         from kith.forget_check import Checker  # noqa: PLC0415 (as above)
 
-        checker = Checker(self._erasure, self.store, self.ledger, self.keys, self.settings.redis.prefix)
+        checker = Checker(self.erasure, self.store, self.ledger, self.keys, self.settings.redis.prefix)
         return checker.check(signed, names)
 
     def snapshot(self, gallery: str | None = None) -> Snapshot:
@@ -238,7 +220,10 @@ class Client:
 
     def status(self) -> Status:
         """Queues, workers, galleries. Raises StateUnavailable; a broker that is away shows as None."""
-        return status(self.ledger, self.results, self._queue, self.galleries)
+        return status(self.ledger, self.results, self.queue, self.galleries)
+
+    def _enrol_crops(self, gallery: str, subject: str, crops: Sequence[ImageRef]) -> list[Decision]:
+        return self.enrol(subject, crops, gallery=gallery, content=Content.ALIGNED)
 
     def _name(self, gallery: str | None) -> str:
         return gallery or self.settings.gallery.default

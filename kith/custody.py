@@ -13,11 +13,14 @@ def rotate(keys: KeyStore, audit: AuditLog, gallery: str, by: str, reseal: Resea
     """Add a key that seals from now on. reseal: given, everything is sealed by it and the older keys are destroyed; not
     given, they stay and go on opening.
 
-    Interrupted in `reseal`, all keys are still there; the same call again adds one more key and completes it. Raises as
-    the key store and the audit log do, and UnknownKey.
+    Recorded before, when its id is not known yet, and after: there is no key that no line tells of. Interrupted in
+    `reseal`, all keys are still there; the same call again adds one more key and completes it. Raises as the key store
+    and the audit log do, and UnknownKey.
     """
+    keys.check_changeable(gallery)
+    audit.record(Deed(by, Action.KEY_ROTATED, gallery, detail={"stage": "begun"}))
     ring = keys.rotate(gallery)
-    audit.record(Deed(by, Action.KEY_ROTATED, gallery, detail={"key": ring.newest.key_id.hex()}))
+    audit.record(Deed(by, Action.KEY_ROTATED, gallery, detail={"stage": "done", "key": ring.newest.key_id.hex()}))
     if reseal is None:
         return ring
     reseal(ring)

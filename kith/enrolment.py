@@ -14,6 +14,10 @@ from kith.names import MAX_SUBJECT_NAME
 #: normalised is far outside.
 NORM_TOLERANCE = 1e-3
 
+#: Vectors whose norms are looked at in one go: one by one it is a third of what an import costs, and memory for large
+#: arrays the kernel hands out anew each time.
+_NORMS_AT_ONCE = 128
+
 #: Templates in one removal or move: bounds how long the server is busy with it.
 MOST_TEMPLATES = 1000
 #: Characters of a subject's metadata, keys and values: notes, not documents.
@@ -35,7 +39,8 @@ class Introduction:
 class Enrolment:
     """One template to add to `subject`, a name; the subject is created when nobody has that name.
 
-    template_id: see `template_id`. vector: float32 (d,), unit. image: key in the image store. quality: 0..1.
+    template_id: see `template_id`. vector: float32 (d,), unit. image: key in the image store, '' where
+    there is no picture. quality: 0..1.
     enrolled_ms: when it was, of a template that comes from elsewhere; 0 for now. introduction: of the subject, should
     he be created; the one of his first template counts.
     """
@@ -50,16 +55,18 @@ class Enrolment:
     introduction: Introduction | None = None
 
 
-def template_id(gallery: str, subject: str, image: str, model_id: str, face: int = 0) -> str:
+def template_id(gallery: str, subject: str, image: str, face: int = 0) -> str:
     """The id of the template that face number `face` of `image` gives `subject`: 24 hex digits.
 
-    It depends on nothing else, so an enrol job delivered twice names the same template twice. `subject` is the
-    normalised name (kith.names.subject_name) of the job, not the id: the name at the time of the job stays the job's
-    own however often the subject is renamed.
+    It depends on nothing else, so an enrol job delivered twice names the same template twice. Not on the model: between
+    the two deliveries the gallery may have moved to another one, and the template with it. `subject` is the normalised
+    name (kith.names.subject_name) of the job, not the id: the name at the time of the job stays the job's own however
+    often the subject is renamed.
     """
-    parts = (gallery, subject, image, model_id, str(face))
+    number = str(face)
     # Length first: no choice of names can shift a border between two parts.
-    return sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:24]
+    told = f"{len(gallery)}:{gallery}{len(subject)}:{subject}{len(image)}:{image}{len(number)}:{number}"
+    return sha256(told.encode()).hexdigest()[:24]
 
 
 def check_enrolments(name: str, model_id: str, dimension: int, enrolments: Sequence[Enrolment]) -> None:
@@ -79,14 +86,13 @@ def check_enrolments(name: str, model_id: str, dimension: int, enrolments: Seque
             raise InvalidTemplate(
                 f"gallery {name} takes float32 vectors of shape ({dimension},), not {vector.dtype} {vector.shape}"
             )
-    if not enrolments:
-        return
-    # All at once: one by one this is a third of what an import costs.
-    norms = np.linalg.norm(np.stack([each.vector for each in enrolments]).astype(np.float64), axis=1)
-    # Written so that a NaN norm fails it too.
-    wrong = norms[~(np.abs(norms - 1.0) <= NORM_TOLERANCE)]
-    if len(wrong):
-        raise InvalidTemplate(f"the vector's norm is {wrong[0]:.6g}, not 1 within {NORM_TOLERANCE:g}")
+    for start in range(0, len(enrolments), _NORMS_AT_ONCE):
+        some = np.array([each.vector for each in enrolments[start : start + _NORMS_AT_ONCE]], np.float64)
+        norms = np.linalg.norm(some, axis=1)
+        # Written so that a NaN norm fails it too.
+        wrong = norms[~(np.abs(norms - 1.0) <= NORM_TOLERANCE)]
+        if len(wrong):
+            raise InvalidTemplate(f"the vector's norm is {wrong[0]:.6g}, not 1 within {NORM_TOLERANCE:g}")
 
 
 def check_template_ids(template_ids: Sequence[str]) -> list[str]:

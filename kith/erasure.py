@@ -1,9 +1,17 @@
 """What forgetting and retention need of whoever keeps the records: to find what tells of somebody, and to erase it."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
+from kith import wire
+from kith.errors import JobRejected, UnknownWireVersion
 from kith.holdings import Holdings, Pending
+from kith.imagestore import key_of
+from kith.jobs import EmbedJob
+
+#: What a picture's key ends in, in the text of any job.
+_DIGEST = re.compile("/([0-9a-f]{64})")
 
 
 class Erasure(Protocol):
@@ -16,6 +24,12 @@ class Erasure(Protocol):
 
     def in_use(self, images: Collection[str]) -> set[str]:
         """Which of these pictures a template of any gallery was made of, one that undoing could bring back included."""
+        ...
+
+    def mentioned(self, images: Collection[str]) -> set[str]:
+        """Which of these pictures anything that is kept tells of: galleries and their journals, jobs, dead letters,
+        decisions, events, what is known of cameras. Judged searches do not count: they do without the picture. Reads
+        everything."""
         ...
 
     def results(self, after: str, gallery: str, until: str = "+") -> Iterator[tuple[str, str | None]]:
@@ -51,6 +65,18 @@ class Erasure(Protocol):
         """How far a forgetting has come; None when it is done."""
         ...
 
+    def spare(self, images: Collection[str]) -> None:
+        """Note pictures of somebody forgotten that stay only for open jobs: retention deletes them after those."""
+        ...
+
+    def spared(self) -> set[str]:
+        """The pictures noted so."""
+        ...
+
+    def spare_no_more(self, images: Collection[str]) -> None:
+        """They are deleted, or somebody else's by now."""
+        ...
+
     def reached(self, what: str) -> str:
         """The entry up to which retention has looked."""
         ...
@@ -66,3 +92,22 @@ class Erasure(Protocol):
     def widths(self, gallery: str) -> set[int]:
         """Bytes of a stored vector."""
         ...
+
+
+def asked_about(erasure: Erasure) -> set[str]:
+    """Pictures that open jobs have yet to be answered about. Ask before `in_use`: a job that ends in between has left
+    its template by then. Raises StateUnavailable."""
+    asked: set[str] = set()
+    for _, fields in erasure.open_jobs():
+        payload = fields.get("payload", "")
+        try:
+            job = wire.from_json(EmbedJob, payload)
+        except UnknownWireVersion:
+            # Newer workers can, while an installation moves to another version.
+            asked.update(key_of(digest) for digest in _DIGEST.findall(payload))
+            continue
+        except JobRejected:
+            # No worker can read it either: it becomes a dead letter.
+            continue
+        asked.update(image.key for image in job.images)
+    return asked

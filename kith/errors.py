@@ -2,17 +2,17 @@
 
     KithError
     ├── Retryable                  the same request may succeed later, nothing about it is wrong
-    │   ├── StoreUnavailable       object storage cannot be reached
+    │   ├── cannot be reached      StoreUnavailable, StateUnavailable (Redis), BrokerUnavailable, KeysUnavailable
     │   ├── StoreDenied            object storage refused our credentials or bucket
-    │   ├── StateUnavailable       Redis (gallery, ledger, results) cannot be reached
     │   ├── StateFull              Redis refuses writes: out of memory under `noeviction`
-    │   ├── BrokerUnavailable      the message broker cannot be reached
-    │   ├── KeysUnavailable        the keys of the galleries cannot be read just now: their service or disk is away
     │   ├── GalleryBehind          this worker's replica has not reached the sequence a job demands
     │   ├── Overloaded             more open jobs than the limit allows
     │   ├── ModelAway              this worker does not hold the gallery's model, or the gallery has just changed it
     │   ├── NoAnswerYet            a wait for decisions ran out of time; the job is still open
-    │   ├── DownloadFailed         a server of models cannot be reached, or broke off again and again
+    │   ├── CameraAway             a camera cannot be opened, ended, stalled, or sends what cannot be read
+    │   ├── told outward           ReceiverAway (webhooks, Frigate), MqttAway: kith.outward.errors
+    │   ├── DownloadFailed         a server of models cannot be reached, or broke off: kith.packs.errors
+    │   ├── ApiUnavailable         an installation cannot be reached over HTTP, or asks to be called later
     │   └── ModelThreadDead        the thread that runs the network has died
     └── Rejected                   the same request will fail again
         ├── ImageRejected          one image; the others of its job are unharmed
@@ -23,26 +23,20 @@
         ├── JobRejected            a whole job; it goes to the dead letters with this reason
         │   ├── UnknownWireVersion ├── MalformedMessage ├── UnknownGallery   ├── ModelMismatch
         │   ├── PoisonedJob        ├── NotInLedger      ├── RetriesExhausted └── JobDead
-        ├── InvalidName            a subject or gallery name outside its limits
-        ├── InvalidTemplate        a vector of wrong length, not finite or not of unit length
-        ├── UnknownSubject         no subject of that name in the gallery
-        ├── UnknownTemplate        no template of that id with that subject
-        ├── UnknownDecision        no decision of that id among the results that are kept
-        ├── NoFeedback             a decision that was not a search, or cannot be right or wrong in the way said
-        ├── NameTaken              another subject of the gallery has that name, or external id
-        ├── SameSubject            a move or merge of somebody with himself
-        ├── CannotUndo             the change is out of reach, or what it left behind has been changed since
-        ├── OutOfReach             the journal does not reach back to the state asked for
-        ├── BrokenArchive          a portable gallery that is truncated, altered or of a newer version
-        ├── CannotMigrate          a gallery that cannot move to the model, or not yet
-        ├── UnknownKey             no key that opens it: destroyed, or kept elsewhere
-        ├── SealBroken             sealed templates that were altered, or belong elsewhere
-        ├── AlteredReceipt         a receipt of forgetting that is not as it was signed
-        ├── InvalidPack            a model pack whose manifest or files cannot be trusted
-        ├── Diverged               training whose loss is no number any more
+        ├── no such one, or not any more
+        │   ├── UnknownSubject     ├── UnknownTemplate  ├── UnknownCamera    ├── UnknownStranger
+        │   ├── UnknownDecision    ├── UnknownApiKey    └── UnknownKey (destroyed, or kept elsewhere)
+        ├── cannot be so           ├── InvalidName      ├── InvalidTemplate  ├── InvalidCamera    └── InvalidApiKey
+        ├── told outward           UnknownWebhook, InvalidWebhook, DeliveryRefused: kith.outward.errors
+        ├── not as it was written  ├── BrokenArchive    ├── SealBroken       ├── InvalidPack      └── AlteredReceipt
+        ├── another one has it     ├── NameTaken        ├── CameraTaken      └── IdempotencyKeyReused: kith.ledger
+        ├── not now, or not so     ├── SameSubject      ├── CannotUndo       ├── OutOfReach       ├── CannotMigrate
+        │   ├── NoFeedback         ├── TooLate          ├── ChangedMeanwhile: kith.amending
+        │   └── Diverged: kith.training.errors
+        ├── ApiRefused             an installation refuses a request over HTTP: key, scope, form, size
         └── Misconfigured          a setting that cannot work, or an installation that lacks a part
 
-Retryable and Rejected never meet in one class: who catches one knows whether trying again makes sense.
+Retryable and Rejected never meet in one class: who catches one knows whether to try again.
 """
 
 import re
@@ -109,8 +103,12 @@ class NoAnswerYet(Retryable):
     """The job is accepted and still open, the wait for its decisions ran out of time."""
 
 
-class DownloadFailed(Retryable):
-    """A server of models cannot be reached, or broke off again and again; what has arrived is kept."""
+class CameraAway(Retryable):
+    """The camera cannot be opened, or no longer sends pictures."""
+
+
+class ApiUnavailable(Retryable):
+    """The installation cannot be reached over HTTP, or asks to be called later."""
 
 
 class ModelThreadDead(Retryable):
@@ -205,6 +203,10 @@ class JobDead(JobRejected):
     """The job ended in the dead letters."""
 
 
+class TooLate(Rejected):
+    """The job is being worked on and cannot be cancelled any more."""
+
+
 class InvalidName(Rejected, ValueError):
     """The name is outside its limits."""
 
@@ -219,6 +221,30 @@ class UnknownSubject(Rejected):
 
 class UnknownTemplate(Rejected):
     """The subject has no template of this id."""
+
+
+class UnknownCamera(Rejected):
+    """There is no camera of this name."""
+
+
+class CameraTaken(Rejected):
+    """Another camera has this name."""
+
+
+class InvalidCamera(Rejected):
+    """No camera can have this address or setting."""
+
+
+class UnknownApiKey(Rejected):
+    """There is no API key of this id."""
+
+
+class InvalidApiKey(Rejected):
+    """No API key can be like this."""
+
+
+class UnknownStranger(Rejected):
+    """No stranger has this number."""
 
 
 class UnknownDecision(Rejected):
@@ -261,16 +287,12 @@ class SealBroken(Rejected):
     """Sealed templates were altered, or are those of another gallery."""
 
 
-class AlteredReceipt(Rejected):
-    """The receipt is not as it was signed."""
-
-
 class InvalidPack(Rejected):
     """The model pack cannot be trusted."""
 
 
-class Diverged(Rejected):
-    """The loss of a training run is no number any more."""
+class ApiRefused(Rejected):
+    """The installation refuses the request."""
 
 
 class Misconfigured(Rejected):

@@ -53,9 +53,15 @@ class Checker:
                 yield from (
                     Leftover("picture", f"image store, {key}") for key in each.identifiers if self._store.exists(key)
                 )
+        for key in sorted(self._erasure.spared()):
+            # Named where the receipt says for whom it waits; upkeep deletes it once nobody asks any more.
+            if any(key in silent for silent in receipt.silent) and self._store.exists(key):
+                yield Leftover("picture", f"image store, {key}, for a job that asks about it; upkeep deletes it then")
         for beat in self._ledger.workers():
             at = (beat.galleries or {}).get(receipt.gallery)
-            if at is not None and at < receipt.sequence:
+            # One that was made anew under this name counts from 1 again, and he was never in it.
+            same = (beat.epochs or {}).get(receipt.gallery, receipt.epoch) == receipt.epoch
+            if same and at is not None and at < receipt.sequence:
                 yield Leftover("replica", f"worker {beat.worker_id} is at change {at} of {receipt.sequence}")
 
     def _in_redis(self, receipt: Receipt, traces: Traces, tracer: Tracer, names: tuple[str, ...]) -> Iterator[Leftover]:
@@ -67,6 +73,7 @@ class Checker:
             if key == f"{self._prefix}:forgetting" or key.startswith(f"{self._prefix}:audit"):
                 continue
             elsewhere = key.startswith(f"{self._prefix}:g:") and not key.startswith(own)
+            elsewhere |= _watched_elsewhere(key.removeprefix(self._prefix), receipt.gallery)
             packed = key.removeprefix(own)[:2] in ("b:", "c:") if key.startswith(own) else False
             body = value if packed else value.partition(b"\n")[2] if key == f"{own}payloads" else b""
             if body and any(_holds_row(body, width, rows, tracer) for width in widths):
@@ -81,6 +88,12 @@ class Checker:
                 continue
             if any(tracer.text(text) in texts for text in found) or any(name in value for name in wanted):
                 yield Leftover("name", where)
+
+
+def _watched_elsewhere(key: str, gallery: str) -> bool:
+    """Whether it is what the watcher knows of another gallery."""
+    parts = key.split(":")
+    return len(parts) > 2 and parts[1] in ("watch", "sightings") and parts[2] != gallery
 
 
 def _holds_row(body: bytes, width: int, rows: frozenset[str], tracer: Tracer) -> bool:

@@ -2,28 +2,31 @@
 an interruption: a note without names (kith.holdings.Pending) says how far it has come, and the same call goes on.
 
 The order: vectors and journal first, so that nobody is matched any more; then every worker's copy; then what jobs under
-way may still say; then results, with the pictures they are about; then dead letters and calibration samples. A record
-goes after the picture it alone tells of, never before.
+way may still say; then what the watcher knows; then results, with the pictures they and the events of cameras are
+about; then dead letters, events and calibration samples. A record goes after the picture it alone tells of, never
+before.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from kith import wire
 from kith.audit import Action, AuditLog, Deed
 from kith.calibration_samples import SampleStore
+from kith.clearing import Clearing
 from kith.erasure import Erasure
-from kith.errors import JobRejected, UnknownSubject
+from kith.errors import UnknownSubject
+from kith.free_memory import overwriting_freed
 from kith.gallery import GalleryStore
 from kith.holdings import Marks, Pending, Tracer
 from kith.imagestore import ImageStore
-from kith.jobs import Decision, EmbedJob, now_ms
+from kith.jobs import now_ms
 from kith.keys import SIGNING, Key, KeyStore
-from kith.ledger import DeadLetter, Ledger, Stage
+from kith.ledger import Ledger
 from kith.names import subject_name
 from kith.receipts import Erased, Kind, Receipt, ReplicaAt, SignedReceipt, sign, signing_key
-from kith.scrubbing import is_of, scrubbed, scrubbed_job, scrubbed_letter
+from kith.watching.erasing import WatchedErasure
 
 #: How long one waits for workers, and for jobs that they have in hand, before they are named as silent.
 WAIT_S = 20.0
@@ -43,7 +46,7 @@ BEYOND = (
 class Forgetting:
     """Raises what the parts do: StateUnavailable, StoreUnavailable and the like; then the same call again goes on.
 
-    by: who does it, for the audit log.
+    by: who does it, for the audit log. watched: what cameras told; None where there are none.
     """
 
     def __init__(
@@ -57,9 +60,11 @@ class Forgetting:
         audit: AuditLog,
         keys: KeyStore,
         by: str,
+        watched: WatchedErasure | None = None,
     ) -> None:
         self._galleries, self._erasure, self._ledger = galleries, erasure, ledger
         self._store, self._samples, self._audit, self._keys, self._by = store, samples, audit, keys, by
+        self._watched = watched
 
     def forget(
         self,
@@ -79,34 +84,52 @@ class Forgetting:
         self._erasure.note(place, pending)
         pending = self._leave_gallery(gallery, name, pending)
         self._erasure.note(place, pending)
-        replicas, silent = self._await_workers(gallery, pending.sequence, wait_s)
+        replicas, silent = self._await_workers(gallery, pending, wait_s)
         marks = self._marks(pending, key)
-        done: dict[Kind, set[str]] = {}
+        clearing = Clearing(self._erasure, self._store, gallery)
         deadline_s = time.monotonic() + wait_s
-        while self._clear_jobs(gallery, marks, done) and time.monotonic() < deadline_s:
+        while clearing.jobs(marks) and time.monotonic() < deadline_s:
             time.sleep(_LOOK_EVERY_S)
-        busy = self._clear_jobs(gallery, marks, done)
-        pending = self._clear_results(gallery, pending, marks, place, done)
+        busy = clearing.jobs(marks)
+        if self._watched is not None:
+            # After the jobs: what is decided from now on names them no more, so the watcher hears of them last now.
+            pending = self._probing(place, pending, self._watched.visiting(gallery, marks))
+            if not self._watched.leave(gallery, name, marks, wait_s):
+                busy.append("the watcher")
+            pending = self._probing(place, pending, self._watched.pictures(gallery, marks))
+            marks = self._marks(pending, key)
+        pending = clearing.results(pending, marks, partial(self._erasure.note, place))
         # By now his probes are known as well: they may be asked about again, or lie in a dead letter.
         marks = self._marks(pending, key)
-        self._clear_jobs(gallery, marks, done)
-        self._clear_letters(gallery, marks, done)
+        clearing.jobs(marks)
+        clearing.letters(marks)
+        if self._watched is not None:
+            gone = self._watched.erase(gallery, marks)
+            clearing.done.setdefault(Kind.EVENTS, set()).update(gone.events)
+            clearing.done.setdefault(Kind.NAMED_EVENTS, set()).update(gone.named)
         samples = sum(self._samples.forget_subject(each) for each in pending.subject_ids)
         samples += self._samples.forget_images(marks.images)
-        self._delete_images(pending, done)
-        receipt = self._receipt(gallery, pending, done, samples, replicas, [*silent, *busy])
+        clearing.images(pending)
+        busy += [f"a job that asks about picture {key}" for key in sorted(clearing.left)]
+        receipt = self._receipt(gallery, pending, clearing.done, samples, replicas, [*silent, *busy])
         signed = sign(receipt, signing_key(key))
         save(signed)
         self._erasure.note(place, None)
         return signed
 
     def _begin(self, gallery: str, name: str, key: Key) -> Pending:
-        held, tracer = self._erasure.holdings(gallery, name), Tracer.fresh(key)
-        traces = tracer.traces(held.rows, held.names | held.texts | held.templates)
+        # Whoever forgets may be a server that runs for months, and reads the vectors once more for their digests.
+        with overwriting_freed():
+            held, tracer = self._erasure.holdings(gallery, name), Tracer.fresh(key)
+            others = held.subject_ids - {held.subject_id}
+            traces = tracer.traces(held.rows, held.names | held.texts | held.templates | others)
+            held = replace(held, rows=())
         # Recorded first: what cannot be recorded is not done.
-        self._audit.record(Deed(self._by, Action.FORGOT, gallery, held.subject_id, detail={"stage": "begun"}))
+        begun = [Deed(self._by, Action.FORGOT, gallery, each, detail={"stage": "begun"}) for each in held.meant]
+        self._audit.record_many(begun)
         return Pending(
             held.subject_id,
+            meant=held.meant,
             subject_ids=tuple(sorted(held.subject_ids)),
             epoch=self._galleries.info(gallery).epoch,
             salt=traces.salt,
@@ -115,26 +138,38 @@ class Forgetting:
             images=tuple(sorted(held.images)),
         )
 
+    def _probing(self, place: str, pending: Pending, pictures: set[str]) -> Pending:
+        """With these pictures to be deleted as well, noted: whoever goes on after an interruption finds them nowhere
+        else."""
+        probes = pictures.difference(pending.images).union(pending.probes)
+        pending = replace(pending, probes=tuple(sorted(probes)))
+        self._erasure.note(place, pending)
+        return pending
+
     def _marks(self, pending: Pending, key: Key) -> Marks:
         shared = self._erasure.in_use({*pending.images, *pending.probes})
         return Marks(pending, Tracer(key, pending.salt), shared)
 
     def _leave_gallery(self, gallery: str, name: str, pending: Pending) -> Pending:
         try:
-            if self._galleries.show(gallery, name).subject_id == pending.subject_id:
-                gone = self._galleries.forget(gallery, name)
-                done = {Kind.VECTORS.value: gone.templates, Kind.JOURNAL_PAYLOADS.value: gone.payloads}
-                images = tuple(sorted({*pending.images, *gone.images}))
-                return replace(pending, sequence=gone.sequence, images=images, done=pending.done | done)
+            # Only these: should the name be somebody else's by now, who was enrolled since, he stays.
+            gone = self._galleries.forget(gallery, name, only=pending.meant)
         except UnknownSubject:
+            called = [each.name for each in self._galleries.subjects(gallery) if each.subject_id in pending.meant]
+            if called:
+                # Somebody has given him another name since it was looked up.
+                return self._leave_gallery(gallery, called[0], pending)
             # Gone by an earlier attempt.
-            pass
-        return pending if pending.sequence else replace(pending, sequence=self._galleries.info(gallery).sequence)
+            return pending if pending.sequence else replace(pending, sequence=self._galleries.info(gallery).sequence)
+        done = {Kind.VECTORS.value: gone.templates, Kind.JOURNAL_PAYLOADS.value: gone.payloads}
+        images = tuple(sorted({*pending.images, *gone.images}))
+        return replace(pending, sequence=gone.sequence, images=images, done=pending.done | done)
 
-    def _await_workers(self, gallery: str, sequence: int, wait_s: float) -> tuple[list[ReplicaAt], list[str]]:
+    def _await_workers(self, gallery: str, pending: Pending, wait_s: float) -> tuple[list[ReplicaAt], list[str]]:
         """Workers whose copies have applied the change, and those that have not said so.
 
-        A beat from before the change may not know of a copy made just then: who names none must be heard once more.
+        A beat from before the change may not know of a copy made just then: who names none must be heard once more. Nor
+        does the number count that a copy of a former gallery of this name has reached.
         """
         deadline_s = time.monotonic() + wait_s
         first, reached, silent = dict[str, int](), dict[str, int](), set[str]()
@@ -144,7 +179,8 @@ class Forgetting:
                     continue
                 who, at = beat.worker_id, (beat.galleries or {}).get(gallery)
                 silent.add(who)
-                if at is not None and at >= sequence:
+                of = (beat.epochs or {}).get(gallery, pending.epoch)
+                if at is not None and at >= pending.sequence and of == pending.epoch:
                     reached[who] = at
                 elif at is None and first.setdefault(who, beat.seen_ms) != beat.seen_ms:
                     silent.discard(who)
@@ -153,79 +189,6 @@ class Forgetting:
             if not silent or time.monotonic() > deadline_s:
                 return [ReplicaAt(who, at) for who, at in sorted(reached.items())], sorted(silent)
             time.sleep(_LOOK_EVERY_S)
-
-    def _clear_jobs(self, gallery: str, marks: Marks, done: dict[Kind, set[str]]) -> list[str]:
-        """Cross the person out of open jobs; those that a worker has in hand, whose decisions are yet to come."""
-        busy = []
-        for job_id, fields in self._erasure.open_jobs():
-            try:
-                job = wire.from_json(EmbedJob, fields.get("payload", ""))
-            except JobRejected:
-                # No worker can read it either: it becomes a dead letter.
-                continue
-            if job.gallery != gallery:
-                continue
-            changes = {}
-            if (clean := scrubbed_job(job, marks)) != job:
-                changes["payload"] = (fields["payload"], wire.to_json(clean))
-                if fields.get("reason"):
-                    changes["reason"] = (fields["reason"], "")
-            for field, text in fields.items():
-                if field.startswith("d:"):
-                    decision = wire.from_json(Decision, text)
-                    if is_of(decision, marks):
-                        changes[field] = (text, wire.to_json(replace(decision.expire(), label=None, image="forgotten")))
-                    elif (blotted := scrubbed(decision, marks)) != decision:
-                        changes[field] = (text, wire.to_json(blotted))
-            if changes and self._erasure.amend_job(job_id, changes):
-                done.setdefault(Kind.OPEN_JOBS, set()).add(job_id)
-            if fields.get("stage") == Stage.STARTED:
-                busy.append(f"job {job_id}")
-        return busy
-
-    def _clear_results(
-        self, gallery: str, pending: Pending, marks: Marks, place: str, done: dict[Kind, set[str]]
-    ) -> Pending:
-        # Twice over: first which pictures are meant, then the pictures, and only then what tells of them.
-        probes = set(pending.probes)
-        for _, text in self._erasure.results("0-0", gallery):
-            decision = _read(text)
-            if decision is not None and is_of(decision, marks):
-                probes.add(decision.image)
-        pending = replace(pending, probes=tuple(sorted(probes - set(pending.images))))
-        self._erasure.note(place, pending)
-        self._delete_images(pending, done)
-        for entry_id, text in self._erasure.results("0-0", gallery):
-            decision = _read(text)
-            if text is None or decision is None:
-                continue
-            if is_of(decision, marks):
-                if self._erasure.amend_result(entry_id, text, ""):
-                    done.setdefault(Kind.RESULTS, set()).add(entry_id)
-                continue
-            blotted = scrubbed(decision, marks)
-            if blotted != decision and self._erasure.amend_result(entry_id, text, wire.to_json(blotted)):
-                done.setdefault(Kind.NAMED, set()).add(entry_id)
-        return pending
-
-    def _clear_letters(self, gallery: str, marks: Marks, done: dict[Kind, set[str]]) -> None:
-        for dead_id, text in self._erasure.dead_letters():
-            try:
-                letter = wire.from_json(DeadLetter, text)
-            except JobRejected:
-                continue
-            clean = scrubbed_letter(letter, gallery, marks)
-            if clean != letter and self._erasure.amend_letter(dead_id, text, wire.to_json(clean) if clean else ""):
-                done.setdefault(Kind.DEAD_LETTERS, set()).add(dead_id)
-
-    def _delete_images(self, pending: Pending, done: dict[Kind, set[str]]) -> None:
-        # A picture that somebody else was enrolled from is his too, and stays.
-        used = self._erasure.in_use({*pending.images, *pending.probes})
-        for kind, keys in ((Kind.ENROLMENT_IMAGES, pending.images), (Kind.PROBE_IMAGES, pending.probes)):
-            for each in keys:
-                if each not in used:
-                    self._store.delete(each)
-                    done.setdefault(kind, set()).add(each)
 
     def _receipt(
         self,
@@ -237,7 +200,10 @@ class Forgetting:
         silent: list[str],
     ) -> Receipt:
         counts = {Kind(kind): count for kind, count in pending.done.items()} | {Kind.CALIBRATION_SAMPLES: samples}
-        listed = (Kind.ENROLMENT_IMAGES, Kind.PROBE_IMAGES, Kind.RESULTS, Kind.NAMED, Kind.OPEN_JOBS, Kind.DEAD_LETTERS)
+        listed = (
+            *(Kind.ENROLMENT_IMAGES, Kind.PROBE_IMAGES, Kind.RESULTS, Kind.NAMED, Kind.EVENTS, Kind.NAMED_EVENTS),
+            *(Kind.OPEN_JOBS, Kind.DEAD_LETTERS),
+        )
         erased = [Erased(kind, count) for kind, count in counts.items()]
         erased += [Erased.of(kind, done.get(kind, ())) for kind in listed]
         # Kith keeps no crops.
@@ -253,11 +219,3 @@ class Forgetting:
             traces=pending.traces,
             beyond=BEYOND,
         )
-
-
-def _read(text: str | None) -> Decision | None:
-    try:
-        return None if text is None else wire.from_json(Decision, text)
-    except JobRejected:
-        # Of a newer version: not ours to judge. The checker names it if it tells of the person.
-        return None

@@ -5,7 +5,7 @@ one model). Every change takes the next sequence number of its gallery, is atomi
 Implemented in kith.backends for Redis and for a single process; one contract suite tests both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from kith.catalogue import Catalogue
@@ -60,8 +60,12 @@ class GalleryStore(Protocol):
         """All galleries by name."""
         ...
 
-    def configure(self, name: str, settings: GallerySettings) -> int:
-        """Give the gallery other settings, all of them; the sequence number. Raises UnknownGallery."""
+    def configure(self, name: str, settings: GallerySettings, *, over: GalleryInfo | None = None) -> int:
+        """Give the gallery other settings, all of them; the sequence number.
+
+        over: what `settings` were decided on by; ChangedMeanwhile when its settings or model are others by now
+        (kith.amending begins again then). Raises UnknownGallery.
+        """
         ...
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
@@ -75,8 +79,8 @@ class GalleryStore(Protocol):
         """
         ...
 
-    def introduce(self, name: str, subject: str, introduction: Introduction) -> None:
-        """Add a subject without templates; nothing changes where somebody is called so.
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> int | None:
+        """Add a subject without templates; the sequence number. Where somebody is called so nothing changes: None.
 
         Raises UnknownGallery, InvalidName, NameTaken (another subject has that external id).
         """
@@ -102,10 +106,17 @@ class GalleryStore(Protocol):
         ...
 
     def describe(
-        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        name: str,
+        subject: str,
+        *,
+        external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        over: SubjectDetail | None = None,
     ) -> int:
         """Set both what the caller calls the subject, unique in the gallery, and his notes on him.
 
+        over: what was decided on by; ChangedMeanwhile when either is another by now, or the name somebody else's.
         Raises UnknownGallery, UnknownSubject, NameTaken (another subject has that external id), InvalidName.
         """
         ...
@@ -149,10 +160,27 @@ class GalleryStore(Protocol):
         """
         ...
 
-    def forget(self, name: str, subject: str) -> Forgotten:
-        """Remove a subject with its vectors, from the gallery and from the journal. Works when memory is full.
+    def ids(self, name: str, subject: str) -> list[str]:
+        """The ids of those whom `forget` would forget: whoever is called so, first, and those who ended under that name
+        (their enrolment was undone, or they were merged into another), as far as the journal tells.
 
         Raises UnknownGallery, UnknownSubject.
+        """
+        ...
+
+    def forgettable(self, name: str, subject: str) -> list[str]:
+        """The ids of the templates that `forget` would remove, whoever has them by now; changes nothing.
+
+        Raises UnknownGallery, UnknownSubject.
+        """
+        ...
+
+    def forget(self, name: str, subject: str, *, only: Collection[str] = ()) -> Forgotten:
+        """Remove whoever is called `subject`, and those who ended under that name, with their vectors, from the gallery
+        and from the journal, in one change. Works when memory is full.
+
+        Whoever was merged into another takes the templates along that were enrolled as his. only: of these ids; none
+        for all. Raises UnknownGallery, UnknownSubject.
         """
         ...
 

@@ -4,30 +4,35 @@ In this order: the site's judged searches, where they suffice; those together wi
 searched among the other subjects; else a conservative default. Every answer says in its record what it rests on, and
 none is given that the data cannot show: see kith.searches for how they are weighed and when they are too few.
 
-A cutoff is valid while the gallery is about as large as it was: `is_stale`.
+A cutoff holds its rate while the gallery grows by up to half, in subjects and in templates (`GROWTH`): it is sought for
+that size. Past it, or when the gallery has shrunk so much that the cutoff asks for more than it need, or scores in
+another way, it is derived anew: `is_stale`.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from kith.calibration import fpir_by_rule
 from kith.calibration_samples import SearchSample, Truth, group_of
 from kith.evaluation import bootstrap
-from kith.evaluation.bootstrap import LEAST_IDENTITIES, Estimate, Refused, percent
-from kith.gallery_settings import CutoffRecord
+from kith.evaluation.bootstrap import Estimate, percent
+from kith.gallery_settings import CutoffRecord, GallerySettings, Scoring
 from kith.left_out import COMPARISONS, LeftOut, couples, left_out
 from kith.searches import Searches, cutoff_of
 from kith.view import GalleryView
 
-#: Past this change of size a cutoff is derived anew; by rule, its rate has changed as much by then.
+#: Up to so many times the size a cutoff holds its rate; past this change of size it is derived anew.
 GROWTH = 1.5
 
-#: Searches made among more, or fewer, subjects than today by this factor are extrapolated to today's size.
+#: The least rate that can be aimed at: to show it takes three million searches of strangers.
+LEAST_FPIR = 1e-6
+
+#: Searches made among more, or fewer, subjects than today by this factor are said to be carried to today's size.
 _SAME_SIZE = 1.1
-#: Searches among fewer, or more, by this factor are left out: the rule is not to be trusted that far.
+#: Searches among fewer, or more, by this factor are left out: who comes and who is enrolled was another lot.
 _TOO_FAR = 3
 #: Templates searched: ten times what shows the rate at all, beyond which the interval hardly narrows.
 _TIMES_ENOUGH = 10
@@ -58,36 +63,65 @@ def derive(
 
     samples: of its site; those of another model, and of a time when the gallery was less than a third or more than
     three times as large, are left out. default: the cutoff that applies without (the one in force, the installation's,
-    the model's: the highest). comparisons: see `left_out`. Raises ValueError outside 0 < fpir < 1.
+    the model's: the highest). comparisons: see `left_out`. Raises ValueError outside LEAST_FPIR <= fpir < 1.
     """
-    if not 0 < fpir < 1:
-        raise ValueError(f"a target rate lies between 0 and 1, not at {fpir:g}")
+    if not LEAST_FPIR <= fpir < 1:
+        raise ValueError(f"a target rate lies between {LEAST_FPIR:g} and 1, not at {fpir:g}")
     near = range(-(-view.subjects // _TOO_FAR), _TOO_FAR * view.subjects + 1)
-    site = of_site([each for each in samples if each.model_id == view.model_id and each.subjects in near])
-    found = cutoff_of(site, fpir, view.subjects, random)
+    used = [each for each in samples if each.model_id == view.model_id and each.subjects in near]
+    site = of_site(used, GROWTH * view.subjects, GROWTH * view.templates)
+    found = cutoff_of(site, fpir, random)
     if isinstance(found, Estimate):
-        return _derived(view, fpir, found, site, f"{_site(site)}{_scaled(site, view)}", at_ms)
-    own = left_out(view, _TIMES_ENOUGH * bootstrap.trials_for(fpir), random, comparisons)
+        carried = _carried(used, view)
+        how: Literal["measured", "rule"] = "rule" if carried else "measured"
+        record = _record(view, fpir, how, site, f"from {_site(site)}{carried}", at_ms, found)
+        return Derived(rounded_up(found.value), record, site)
+    own = left_out(view, math.ceil(_TIMES_ENOUGH * GROWTH * bootstrap.trials_for(fpir)), random, comparisons)
     every = site + _of_templates(view, own)
-    found = cutoff_of(every, fpir, view.subjects, random)
+    found = cutoff_of(every, fpir, random)
     basis = f"{_templates(own)}; {_site(site)}" if len(site.scores) else _templates(own)
     if isinstance(found, Estimate):
-        return _derived(view, fpir, found, every, basis, at_ms)
-    return _by_default(view, fpir, found, every, basis, random, default, at_ms)
+        record = _record(view, fpir, "measured", every, f"from {basis}", at_ms, found)
+        return Derived(rounded_up(found.value), record, every)
+    cutoff, until = _by_default(every, random, default)
+    why = f"{found.reason} (from {basis}); until then {until}"
+    return Derived(cutoff, _record(view, fpir, "default", every, why, at_ms), every)
 
 
-def is_stale(record: CutoffRecord, subjects: int, templates: int, model_id: str) -> bool:
-    """Whether the gallery is of another model than its cutoff was derived for, or has outgrown, or shrunk below, the
-    size it was derived at: by more than half, in subjects or in templates."""
-    return record.model_id != model_id or any(
+def is_of_such_scores(record: CutoffRecord, model_id: str, scoring: Scoring) -> bool:
+    """Whether a cutoff was derived from scores of this model, made in this way."""
+    return record.model_id == model_id and (record.scoring or Scoring.BEST) is scoring
+
+
+def is_stale(record: CutoffRecord, subjects: int, templates: int, model_id: str, scoring: Scoring) -> bool:
+    """Whether the gallery is of another model than its cutoff was derived for, or scores in another way, or has
+    outgrown, or shrunk below, the size it was derived at: by more than half, in subjects or in templates."""
+    return not is_of_such_scores(record, model_id, scoring) or any(
         not 1 / GROWTH <= max(now, 1) / max(then, 1) <= GROWTH
         for now, then in ((subjects, record.subjects), (templates, record.templates))
     )
 
 
-def rate_now(record: CutoffRecord, subjects: int) -> float:
-    """What the record's rate has become by rule, now that the gallery has so many subjects."""
-    return fpir_by_rule(record.fpir, subjects / max(record.subjects, 1))
+def rate_now(record: CutoffRecord, subjects: int, templates: int) -> float:
+    """The rate that the cutoff has at most, now that the gallery has so many subjects and templates: the target as far
+    as it is sought for, beyond in proportion to the size (kith.searches)."""
+    sizes = ((subjects, record.subjects), (templates, record.templates))
+    grown = max(now / (GROWTH * max(then, 1)) for now, then in sizes)
+    return min(1.0, record.fpir * max(1.0, grown))
+
+
+def in_force(settings: GallerySettings, model_id: str, default: float) -> float:
+    """What applies as long as there is too little data: `default`, or the cutoff in force where that is higher and of
+    this model. What is missing must not lower it."""
+    record = settings.record
+    if settings.cutoff is None or (record is not None and record.model_id != model_id):
+        return default
+    return max(default, settings.cutoff)
+
+
+def grows_to(size: int) -> int:
+    """The largest size, in subjects or templates, up to which the cutoff derived at `size` holds its rate."""
+    return math.floor(GROWTH * max(size, 1))
 
 
 def rounded_up(cutoff: float) -> float:
@@ -96,8 +130,8 @@ def rounded_up(cutoff: float) -> float:
     return min((math.floor(cutoff * _STEPS) + 1) / _STEPS, 1.0)
 
 
-def of_site(samples: Sequence[SearchSample]) -> Searches:
-    """The non-mated searches that samples of one model hold.
+def of_site(samples: Sequence[SearchSample], subjects: float, templates: float) -> Searches:
+    """The non-mated searches that samples of one model hold, for a cutoff in a gallery of that size.
 
     A stranger's is one as it is. Of a person who is enrolled, the best score with anybody else is one: the second where
     the person was the nearest, the first where he was mistaken. That a confirmed person was the nearest hides second
@@ -110,16 +144,17 @@ def of_site(samples: Sequence[SearchSample]) -> Searches:
             continue
         # Said of an answer that named somebody, because it named somebody.
         chosen = not each.sampled and each.truth is not Truth.MATED
-        rows.append((score, each.group, each.subjects, chosen, -1.0 if each.cutoff is None else each.cutoff))
+        share = min(1.0, each.subjects / max(subjects, 1), each.templates / max(templates, 1))
+        rows.append((score, each.group, share, chosen, -1.0 if each.cutoff is None else each.cutoff))
     if not rows:
         return _none()
-    scores, groups, subjects, objections, cutoffs = (np.array(column) for column in zip(*rows, strict=True))
+    scores, groups, shares, objections, cutoffs = (np.array(column) for column in zip(*rows, strict=True))
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     return Searches(
         scores=scores.astype(np.float64),
         groups=groups,
         weights=1 / sizes[codes],
-        subjects=subjects.astype(np.float64),
+        shares=shares.astype(np.float64),
         chosen=objections,
         chosen_above=float(cutoffs[objections].max()) if objections.any() else np.inf,
     )
@@ -132,64 +167,49 @@ def _none() -> Searches:
 
 def _of_templates(view: GalleryView, own: LeftOut) -> Searches:
     """Pictures of one enrolment are chosen to differ, unlike frames of a track: each counts, as in `kith calibrate`.
-    One subject left out of N is taken for N: it is by the own size that a gallery is known."""
+    With the own subject left out, they are searched in a gallery that is smaller by one."""
     count = len(own.scores)
-    groups = np.array([group_of(view.subject_at(number)[0]) for number in couples(own).tolist()], dtype=np.str_)
-    return Searches(own.scores, groups, np.ones(count), np.full(count, float(view.subjects)), np.zeros(count, np.bool_))
+    stands = couples(own.scores, own.owners, own.nearest).tolist()
+    groups = np.array([group_of(view.subject_at(number)[0]) for number in stands], dtype=np.str_)
+    shares = np.full(count, (view.subjects - 1) / (GROWTH * max(view.subjects, 1)))
+    return Searches(own.scores, groups, np.ones(count), shares, np.zeros(count, np.bool_))
 
 
-def _derived(view: GalleryView, fpir: float, found: Estimate, searches: Searches, basis: str, at_ms: int) -> Derived:
-    record = CutoffRecord(
-        fpir=fpir,
-        how="rule" if _scaled(searches, view) else "measured",
-        low=found.low,
-        high=found.high,
-        searches=round(searches.independent),
-        subjects=view.subjects,
-        templates=view.templates,
-        model_id=view.model_id,
-        at_ms=at_ms,
-        why=f"from {basis}",
-    )
-    return Derived(rounded_up(found.value), record, searches)
-
-
-def _by_default(
+def _record(
     view: GalleryView,
     fpir: float,
-    refused: Refused | Estimate,
+    how: Literal["measured", "rule", "default"],
     searches: Searches,
-    basis: str,
-    random: np.random.Generator,
-    default: float,
+    why: str,
     at_ms: int,
-) -> Derived:
-    """What applies while there is too little data: `default`, or what the strictest rate that can be shown asks for,
-    whichever is higher."""
-    assert isinstance(refused, Refused)
-    why, cutoff = f"{refused.reason} (from {basis}); until then {default:.4f} applies", default
-    # A hair above, so that three exceptions are still expected of it after rounding.
-    shown = 3 / searches.independent * (1 + 1e-9) if searches.independent else 1.0
-    if shown < 0.5 and len(np.unique(searches.groups)) >= LEAST_IDENTITIES:
-        found = cutoff_of(searches, shown, view.subjects, random)
-        if isinstance(found, Estimate) and rounded_up(found.value) > default:
-            cutoff = rounded_up(found.value)
-            why = (
-                f"{refused.reason} (from {basis}); until then the cutoff for the strictest rate shown, {percent(shown)}"
-            )
-    record = CutoffRecord(
+    found: Estimate | None = None,
+) -> CutoffRecord:
+    return CutoffRecord(
         fpir=fpir,
-        how="default",
-        low=None,
-        high=None,
+        how=how,
+        low=found.low if found else None,
+        high=found.high if found else None,
         searches=round(searches.independent),
         subjects=view.subjects,
         templates=view.templates,
         model_id=view.model_id,
         at_ms=at_ms,
         why=why,
+        scoring=view.settings.scoring,
     )
-    return Derived(cutoff, record, searches)
+
+
+def _by_default(searches: Searches, random: np.random.Generator, default: float) -> tuple[float, str]:
+    """What applies while there is too little data, and so in words: `default`, or what the strictest rate that can be
+    shown asks for, whichever is higher."""
+    worth = float(searches.worth.sum())
+    # A hair above, so that three exceptions are still expected of it after rounding.
+    shown = 3 / worth * (1 + 1e-9) if worth else 1.0
+    if shown < 0.5:
+        found = cutoff_of(searches, shown, random)
+        if isinstance(found, Estimate) and rounded_up(found.value) > default:
+            return rounded_up(found.value), f"the cutoff for the strictest rate shown, {percent(shown)}"
+    return default, f"{default:.4f} applies"
 
 
 def _templates(own: LeftOut) -> str:
@@ -201,14 +221,15 @@ def _templates(own: LeftOut) -> str:
 def _site(site: Searches) -> str:
     judged = int((~site.chosen).sum())
     groups = len(np.unique(site.groups[~site.chosen]))
-    objections = f", {int(site.chosen.sum()):,} objections" if site.chosen.any() else ""
-    return f"{judged:,} judged searches of {groups:,} people or tracks{objections}"
+    chosen = int(site.chosen.sum())
+    searches = f"{judged:,} judged {'search' if judged == 1 else 'searches'} of {groups:,} people or tracks"
+    objections = f"{chosen:,} objection{'' if chosen == 1 else 's'}"
+    return ", ".join([searches] * bool(judged or not chosen) + [objections] * bool(chosen))
 
 
-def _scaled(searches: Searches, view: GalleryView) -> str:
-    """Said of searches that were mostly made at another size: the rule carried them to today's."""
-    sizes = searches.subjects[~searches.chosen]
-    usual = float(np.median(sizes)) if len(sizes) else float(view.subjects)
+def _carried(samples: Sequence[SearchSample], view: GalleryView) -> str:
+    """Said of searches that were mostly made at another size."""
+    usual = float(np.median([each.subjects for each in samples]))
     if 1 / _SAME_SIZE <= view.subjects / max(usual, 1.0) <= _SAME_SIZE:
         return ""
     return f", made among {usual:,.0f} subjects and by rule carried to {view.subjects:,}"

@@ -2,6 +2,9 @@
 
 The state now is taken back change by change, by the journal. Who has been forgotten since stays out of the past as
 well: nothing is left of him to put there. So does what a forgotten subject had been given by somebody else.
+
+Templates are told by their ids and never looked into, so the past reaches back across a change of model as well: each
+state says which model it is of, and vectors of two models never meet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,11 +64,11 @@ class SubjectDifference:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """From one state to another. subjects: by number. settings, model_id: (before, after) where they differ."""
+    """From one state to another. subjects: by number. settings: (before, after) where they differ; model_id: always."""
 
+    model_id: tuple[str, str]
     subjects: tuple[SubjectDifference, ...] = ()
     settings: tuple[GallerySettings, GallerySettings] | None = None
-    model_id: tuple[str, str] | None = None
 
 
 def read_past(store: GalleryStore, name: str, sequence: int) -> Past:
@@ -133,9 +136,9 @@ def diff(before: Past, after: Past) -> Difference:
     numbers = sorted(before.subjects.keys() | after.subjects.keys())
     pairs = [(number, before.subjects.get(number), after.subjects.get(number)) for number in numbers]
     return Difference(
+        (before.model_id, after.model_id),
         tuple(SubjectDifference(*each) for each in pairs if each[1] != each[2]),
         None if before.settings == after.settings else (before.settings, after.settings),
-        None if before.model_id == after.model_id else (before.model_id, after.model_id),
     )
 
 
@@ -167,7 +170,8 @@ class _State:
             self.settings = entry.before
         elif entry.op is Op.MODEL:
             assert isinstance(entry.before, str)
-            self.model_id = entry.before
+            assert entry.settings is not None
+            self.model_id, (self.settings, _) = entry.before, entry.settings
         elif entry.op is Op.RENAME:
             assert isinstance(entry.before, str)
             self._person(entry.number).name = entry.before

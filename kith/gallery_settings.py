@@ -26,10 +26,11 @@ class Scoring(StrEnum):
 class CutoffRecord:
     """How a gallery's cutoff was derived. low, high: its 95 % interval. searches: non-mated ones it rests on.
 
-    fpir: the rate it is for. subjects, templates: the gallery's size then. how: `measured` on this gallery's searches
-    or templates, by the `rule` FPIR(N) = 1 − (1 − FMR)^N from its comparisons, or a stated conservative `default`
-    because there is too little data (`why` says what is missing). model_id: whose scores they are.
-    at_ms: Unix milliseconds.
+    fpir: the rate it is for, while the gallery grows by up to half. subjects, templates: its size then. how: `measured`
+    on searches among about as many subjects, or on its templates; by `rule` from searches among more or fewer
+    (kith.searches); or a stated conservative `default` because there is too little data (`why` says what is missing).
+    model_id: whose scores they are; scoring: of which kind, None in records from before that was noted, when it was
+    hardly ever another than the best template's. at_ms: Unix milliseconds.
     """
 
     fpir: Finite
@@ -42,6 +43,7 @@ class CutoffRecord:
     at_ms: int
     model_id: str = ""
     why: str = ""
+    scoring: Scoring | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -14,11 +14,12 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """All that a gallery holds of a subject.
+    """All that a gallery holds of a person: of the subject of that name, and of those who ended under it.
 
-    subject_ids: its own and those merged into it. names: it has, or had as far back as the journal goes, theirs
-    included. texts: external ids. templates: ids; images: keys; both also of removed ones. rows: vectors as they are
-    stored, sealed where the gallery is sealed. current: how many templates it has now. payloads: changes that tell.
+    subject_id, meant: see GalleryStore.ids, the first and all of them. subject_ids: these and those merged into them.
+    names: they have, or had as far back as the journal goes. texts: external ids. templates: ids; images: keys; both
+    also of removed ones. rows: vectors as they are stored, sealed where the gallery is sealed. current: how many
+    templates there are now. payloads: changes that tell.
     """
 
     subject_id: str
@@ -30,6 +31,23 @@ class Holdings:
     rows: tuple[bytes, ...]
     current: int
     payloads: int
+    meant: tuple[str, ...]
+
+
+def together(people: Sequence[Holdings]) -> Holdings:
+    """The holdings of several as those of one person, the first."""
+    return Holdings(
+        people[0].subject_id,
+        subject_ids=frozenset().union(*(each.subject_ids for each in people)),
+        names=frozenset().union(*(each.names for each in people)),
+        texts=frozenset().union(*(each.texts for each in people)),
+        templates=frozenset().union(*(each.templates for each in people)),
+        images=frozenset().union(*(each.images for each in people)),
+        rows=tuple(row for each in people for row in each.rows),
+        current=sum(each.current for each in people),
+        payloads=sum(each.payloads for each in people),
+        meant=tuple(name for each in people for name in each.meant),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +93,11 @@ class Tracer:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A forgetting under way, kept until its receipt is out; no name in it. images: still to be deleted, of enrolments;
-    probes: of searches. done: kind → how many are gone by now."""
+    """A forgetting under way, kept until its receipt is out; no name in it. meant: see GalleryStore.ids. images: still
+    to be deleted, of enrolments; probes: of searches. done: kind → how many are gone by now."""
 
     subject_id: str
+    meant: tuple[str, ...]
     subject_ids: tuple[str, ...]
     epoch: str
     salt: str

@@ -9,6 +9,7 @@ import functools
 import io
 from collections.abc import Callable
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from kith.image_headers import END_OF_JPEG, cut_short, form_of, is_apng, looks_l
 from kith.settings import Limits
 
 Pixels = NDArray[np.uint8]
+_Seen = TypeVar("_Seen")
 
 #: Pixels on the longer side: OpenCV's warp, which cuts the faces out, addresses its source with signed 16-bit numbers.
 MAX_SIDE_PX = 32_767
@@ -54,6 +56,25 @@ def decode(data: bytes, limits: Limits) -> Pixels:
     keep their high byte, transparency is laid on white, colour profiles are ignored. Raises EmptyImage, NotAnImage,
     TruncatedImage, AnimatedImage, ImageTooLarge; nothing else, whatever the bytes. Safe to call from many threads.
     """
+
+    def upright(image: ImageFile, form: str) -> Pixels:
+        # TIFF turns itself upright while loading, so its tag must not be obeyed a second time.
+        turn = None if form == "TIFF" else _UPRIGHT.get(orientation(image.info.get("exif") or b""))
+        pixels = _load(image, data)
+        return np.ascontiguousarray(turn(pixels) if turn else pixels)
+
+    return _read(data, limits, upright)
+
+
+def inspect(data: bytes, limits: Limits) -> tuple[int, int]:
+    """Width and height in pixels, as the header of one still image declares them; nothing is decoded.
+
+    Raises as `decode`, for what can be told by that. Safe to call from many threads.
+    """
+    return _read(data, limits, lambda image, _: image.size)
+
+
+def _read(data: bytes, limits: Limits, read: Callable[[ImageFile, str], _Seen]) -> _Seen:
     if not data:
         raise EmptyImage
     if len(data) > limits.image_bytes:
@@ -77,9 +98,7 @@ def decode(data: bytes, limits: Limits) -> Pixels:
             # A JPEG is never animated: the further pictures in a phone's file are depth maps and previews of the first.
             if _has_more_frames(image):
                 raise AnimatedImage
-            # TIFF turns itself upright while loading, so its tag must not be obeyed a second time.
-            turn = None if form == "TIFF" else _UPRIGHT.get(orientation(image.info.get("exif") or b""))
-            pixels = _load(image, data)
+            return read(image, form)
     except ImageRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -95,7 +114,6 @@ def decode(data: bytes, limits: Limits) -> Pixels:
         raise NotAnImage(
             f"the bytes begin like a {form} but cannot be decoded ({broken or type(broken).__name__})"
         ) from None
-    return np.ascontiguousarray(turn(pixels) if turn else pixels)
 
 
 def _load(image: ImageFile, data: bytes) -> Pixels:

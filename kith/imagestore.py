@@ -4,8 +4,18 @@ A key is the SHA-256 of the bytes, so the same picture is stored once, a repeate
 back can be checked against the name it was asked by.
 """
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """What is in a store. stored_ms: when it was last put, Unix milliseconds by the store's own clock."""
+
+    key: str
+    size_bytes: int
+    stored_ms: int
 
 
 class ImageStore(Protocol):
@@ -36,6 +46,15 @@ class ImageStore(Protocol):
 
         The directory store answers with the `file:` URL of the place. Whatever is put there, `get` refuses bytes that
         do not hash to the key.
+        """
+        ...
+
+    def listed(self, prefix: str = "", *, after: str = "", limit: int = 1000) -> list[StoredImage]:
+        """Up to `limit` images by key, those whose keys begin with `prefix` and come after key `after`; none when there
+        are no more, or no place for any yet.
+
+        Whatever else lies in the same place is passed over. Who is put or deleted while page follows page is in one of
+        them or in none. Raises StoreUnavailable, StoreDenied.
         """
         ...
 

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Protocol
 
 from kith import wire
-from kith.errors import BrokerUnavailable, EmptyImage, ImageTooLarge, Overloaded
+from kith.errors import BrokerUnavailable, EmptyImage, ImageTooLarge, Overloaded, StateFull
 from kith.imagestore import ImageStore
 from kith.jobs import Content, EmbedJob, ImageRef, Kind, Lane, new_job_id, now_ms
-from kith.ledger import Accepted, Ledger
+from kith.ledger import Accepted, IdempotencyKeyReused, Ledger
 from kith.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ class JobQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a submission got: the job's id, and whether it was new or known (`open`, `done`, `dead`)."""
+    """What a submission got: the job's id, and whether it was new or known (`open`, `done`, `dead`); of `offer` also
+    that it was not accepted (`full`, `other`)."""
 
     job_id: str
     accepted: Accepted
@@ -85,6 +86,7 @@ class Intake:
         min_sequence: int = 0,
         idempotency_key: str | None = None,
         traceparent: str | None = None,
+        asked: str | None = None,
     ) -> EmbedJob:
         """Make a job with the settings' defaults; a live one gets its deadline here if it has none."""
         gallery = gallery or self._settings.gallery.default
@@ -104,10 +106,12 @@ class Intake:
             min_sequence=min_sequence,
             idempotency_key=idempotency_key,
             traceparent=traceparent,
+            asked=asked,
         )
 
     def submit(self, job: EmbedJob) -> Receipt:
-        """Accept a job for good, also when the broker is away. Raises Overloaded, StateUnavailable, StateFull."""
+        """Accept a job for good, also when the broker is away. Raises Overloaded, IdempotencyKeyReused,
+        StateUnavailable, StateFull."""
         return self.submit_many([job])[0]
 
     def submit_many(self, jobs: Iterable[EmbedJob]) -> list[Receipt]:
@@ -115,10 +119,13 @@ class Intake:
         receipts: list[Receipt] = []
         waiting = iter(jobs)
         while chunk := list(islice(waiting, 64)):
-            receipts += self._submit_chunk(chunk)
+            receipts += self._accepted(self.offer(chunk))
         return receipts
 
-    def _submit_chunk(self, jobs: Sequence[EmbedJob]) -> list[Receipt]:
+    def offer(self, jobs: Sequence[EmbedJob]) -> list[Receipt]:
+        """Accept some jobs, each for itself: what is not accepted says so in its receipt. Raises StateFull where there
+        is room for none, StateUnavailable; some of the jobs may have been accepted then, which whoever offers them
+        again learns."""
         answers = self._ledger.accept_many(jobs)
         receipts = [Receipt(job.job_id, answer) for job, answer in zip(jobs, answers, strict=True)]
         # A job that is open already has a message under way; should that one be lost, the sweeper knows.
@@ -127,11 +134,28 @@ class Intake:
             self._queue.send_many([(wire.to_json(job), job.lane) for job in fresh])
         except BrokerUnavailable as away:
             _log.warning("%s; %d accepted jobs will be sent by the sweeper", away, len(fresh))
+        return receipts
+
+    def _accepted(self, receipts: list[Receipt]) -> list[Receipt]:
         # Only now: what was accepted beside it is under way.
-        refused = answers.count(Accepted.FULL)
+        for receipt in receipts:
+            if receipt.accepted is Accepted.OTHER:
+                raise IdempotencyKeyReused(f"job {receipt.job_id} was asked for something else under this key")
+        if any(receipt.accepted is Accepted.NO_ROOM for receipt in receipts):
+            raise StateFull(no_room(receipts))
+        refused = sum(receipt.accepted is Accepted.FULL for receipt in receipts)
         if refused:
             raise Overloaded(
-                f"{self._settings.jobs.max_open} jobs are open (jobs.max_open); {len(jobs) - refused} of these "
-                f"{len(jobs)} were accepted, submit the same again when some are decided"
+                f"{self._settings.jobs.max_open} jobs are open (jobs.max_open); {len(receipts) - refused} of these "
+                f"{len(receipts)} were accepted, submit the same again when some are decided"
             )
         return receipts
+
+
+def no_room(receipts: Sequence[Receipt]) -> str:
+    """What is said where Redis refused to write some of the jobs."""
+    refused = sum(receipt.accepted is Accepted.NO_ROOM for receipt in receipts)
+    return (
+        f"Redis refuses writes; {len(receipts) - refused} of these {len(receipts)} jobs were accepted: free memory or "
+        "disk, or raise maxmemory, and submit the same again"
+    )

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kith.names import gallery_name, subject_name
+from kith.names import camera_name, gallery_name, subject_name, track_name
 
 #: Celery task names: what a producer in another language would put in a message.
 EMBED_TASK = "kith.embed"
@@ -80,18 +80,59 @@ def now_ms() -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """Face quality, each part in 0..1 (1 is best) and `value` their combination. See kith.quality."""
+
+    value: Finite
+    size: Finite
+    sharpness: Finite
+    pose: Finite
+    brightness: Finite
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where and when a camera saw the face that an image is a crop of.
+
+    track: of one person on his way through one camera's view, unique for ever: `CAMERA.RUN.NUMBER`, RUN the start of
+    the producer's run in base 36. at_ms: when the frame arrived. box: x, y, width, height of the face, and frame_px:
+    width, height of the frame, both in its pixels. number: which crop of the track it is, from 1. quality: as the
+    producer judged it, who saw size and pose of the face; an aligned crop alone shows neither. stretch: of the track,
+    through which its tracker had no choice whom to follow: crops of one stretch are of one person. None where the
+    producer cannot tell.
+    """
+
+    camera: str
+    track: str
+    at_ms: int
+    box: tuple[Finite, Finite, Finite, Finite]
+    frame_px: tuple[int, int]
+    number: int = 1
+    quality: Quality | None = None
+    stretch: int | None = None
+
+    def __post_init__(self) -> None:
+        camera_name(self.camera)
+        track_name(self.camera, self.track)
+        if self.number < 1:
+            raise ValueError(f"crop number {self.number} of track {self.track}, they count from 1")
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRef:
     """One image of a job.
 
     key: its content address in the object store. subject: whom to enrol, or who is claimed (verify); absent for
     identify. label: the producer's own word for it (a path, a frame number), carried to the decision untouched.
-    template: for reembed, the id of the template that was enrolled from it.
+    template: for reembed, the id of the template that was enrolled from it. seen: by which camera, for crops of its
+    tracks.
     """
 
     key: str
     subject: str | None = None
     label: str | None = None
     template: str | None = None
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.key) <= _MAX_ID:
@@ -109,7 +150,8 @@ class EmbedJob:
 
     model_id: the model the job was made for, None for whatever the gallery uses. min_sequence: answer only from a
     gallery that has seen this change (read your own writes). expires_ms: past it the decision is `expired`.
-    traceparent: W3C trace context, passed through.
+    traceparent: W3C trace context, passed through. asked: a digest of what was asked under `idempotency_key`, by which
+    the same key with something else is told apart from a repetition; None where nobody compares.
     """
 
     job_id: str
@@ -124,6 +166,7 @@ class EmbedJob:
     min_sequence: int = 0
     idempotency_key: str | None = None
     traceparent: str | None = None
+    asked: str | None = None
     wire: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -153,17 +196,6 @@ def new_job_id(gallery: str, idempotency_key: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
-    """Face quality, each part in 0..1 (1 is best) and `value` their combination. See kith.quality."""
-
-    value: Finite
-    size: Finite
-    sharpness: Finite
-    pose: Finite
-    brightness: Finite
-
-
-@dataclass(frozen=True, slots=True)
 class Face:
     """One face of an image and what was decided about it.
 
@@ -180,6 +212,7 @@ class Face:
     nearest: str | None = None
     nearest_id: str | None = None
     runner_up: str | None = None
+    runner_up_id: str | None = None
     runner_up_score: Finite | None = None
     box: tuple[Finite, Finite, Finite, Finite] | None = None
     landmarks: tuple[tuple[Finite, Finite], ...] | None = None
@@ -195,7 +228,9 @@ class Decision:
 
     cutoff: the similarity a match needed. gallery_version: sequence number of the gallery it was made with; for an
     enrolment, the number of its own change. timings_ms: milliseconds spent in each stage. published_ms: when it entered
-    the results stream, read off its entry id there; absent before.
+    the results stream, read off its entry id there; absent before. seen: by which camera, as the job had it. vector: of
+    the principal face that a camera saw, float32 little endian, on its way from the network to the step that tells the
+    watcher; never a part of any record.
     """
 
     decision_id: str
@@ -221,6 +256,8 @@ class Decision:
     expires_ms: int | None = None
     published_ms: int | None = None
     traceparent: str | None = None
+    seen: Seen | None = None
+    vector: Annotated[bytes | None, Field(exclude=True)] = field(default=None, repr=False, compare=False)
     wire: Literal[1] = 1
 
     @property
@@ -230,9 +267,8 @@ class Decision:
 
     def expire(self) -> "Decision":
         """The same decision made harmless: nobody is named in it."""
-        return replace(
-            self, outcome=Outcome.EXPIRED, face=None, others=(), template_id=None, reason="expired: past its deadline"
-        )
+        nobody = replace(self, outcome=Outcome.EXPIRED, face=None, others=(), template_id=None, vector=None)
+        return replace(nobody, reason="expired: past its deadline")
 
 
 def decide(job: EmbedJob, index: int, outcome: Outcome, **parts: object) -> Decision:
@@ -252,5 +288,6 @@ def decide(job: EmbedJob, index: int, outcome: Outcome, **parts: object) -> Deci
         decided_ms=now_ms(),
         expires_ms=job.expires_ms,
         traceparent=job.traceparent,
+        seen=image.seen,
         **parts,  # type: ignore[arg-type]
     )

@@ -25,6 +25,12 @@ KEY_ID_BYTES = 4
 #: The ring whose keys sign receipts instead of sealing. No gallery can have this name.
 SIGNING = "_signing"
 
+#: The ring that seals the addresses and secrets of webhooks.
+WEBHOOKS = "_webhooks"
+
+#: The rings that are no gallery's.
+RESERVED = frozenset({SIGNING, WEBHOOKS})
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -112,7 +118,7 @@ class KeyWrapper(Protocol):
     The callable takes nothing and returns one of these. Data keys are made here, and only what `wrap` makes of them is
     written down; the service's own key never leaves it. `gallery` should be bound as additional data (AWS calls it the
     encryption context, Vault the derivation context) and may choose the service's key, so that destroying that one
-    there forgets the gallery too. It is also `_signing`, for the key that signs receipts.
+    there forgets the gallery too. It is also `_signing`, for the key that signs receipts, and `_webhooks`.
 
     Raise KeysUnavailable (or any OSError) when the service cannot be reached, Misconfigured when it refuses.
     """
@@ -127,5 +133,5 @@ class KeyWrapper(Protocol):
 
 
 def ring_name(name: str) -> str:
-    """`name` itself where it may have keys: a gallery's name, or `SIGNING`. Raises InvalidName."""
-    return name if name == SIGNING else gallery_name(name)
+    """`name` itself where it may have keys: a gallery's name, or a reserved one. Raises InvalidName."""
+    return name if name in RESERVED else gallery_name(name)

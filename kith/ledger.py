@@ -15,17 +15,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from kith.errors import Rejected
 from kith.jobs import Decision, EmbedJob, Lane
+from kith.watching.news import Sighted
 
 
 class Accepted(StrEnum):
-    """The ledger's answer to a submission. FULL: not accepted, too many jobs are open."""
+    """The ledger's answer to a submission. Not accepted are FULL: too many jobs are open, OTHER: its id is that of a
+    job that asks for something else (`EmbedJob.asked`), NO_ROOM: Redis refuses writes."""
 
     NEW = "new"
     OPEN = "open"
     DONE = "done"
     DEAD = "dead"
     FULL = "full"
+    OTHER = "other"
+    NO_ROOM = "no_room"
+
+
+class IdempotencyKeyReused(Rejected):
+    """This idempotency key stands for another request already; every request needs a key of its own."""
 
 
 class Start(StrEnum):
@@ -101,8 +110,8 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """`state` is a stage, `done`, `dead` or `unknown`; `entries` are ids in the results stream, `reason` why it died
-    or was last deferred."""
+    """`state` is a stage, `done`, `dead`, `cancelled` or `unknown`; `entries` are ids in the results stream, `reason`
+    why it died or was last deferred."""
 
     state: str
     entries: tuple[str, ...] = ()
@@ -111,7 +120,9 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBeat:
-    """What a worker says of itself every few seconds. also: ids of the models it holds beside `model_id`."""
+    """What a worker says of itself every few seconds. also: ids of the models it holds beside `model_id`.
+    galleries: up to which change of each nobody who was forgotten is found, or left in its memory; epochs: of which
+    gallery of that name, where it holds a copy."""
 
     worker_id: str
     role: str
@@ -129,6 +140,7 @@ class WorkerBeat:
     jobs: int = 0
     rss_mb: float | None = None
     galleries: dict[str, int] | None = None
+    epochs: dict[str, str] | None = None
     also: tuple[str, ...] = ()
     wire: Literal[1] = 1
 
@@ -137,7 +149,8 @@ class Ledger(Protocol):
     """Every method raises StateUnavailable when Redis is away and StateFull when it refuses writes."""
 
     def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
-        """Open jobs before their messages are sent; FULL for each past `jobs.max_open`."""
+        """Open jobs before their messages are sent; see Accepted. Raises StateFull where not one of several, or the
+        only one, has room."""
         ...
 
     def start(self, job_id: str, worker_id: str, delivery: str) -> Start:
@@ -156,13 +169,18 @@ class Ledger(Protocol):
         """The decisions waiting to be published, empty when there are none."""
         ...
 
-    def publish(self, job_id: str, decisions: Sequence[Decision] = ()) -> Published:
+    def publish(self, job_id: str, decisions: Sequence[Decision] = (), sightings: Sequence[Sighted] = ()) -> Published:
         """Append these decisions, or where there are none the saved ones, to the results and strike the job off, in one
-        step."""
+        step; in the same step tell the watcher what a camera saw (kith.watching.log)."""
         ...
 
     def finish(self, job_id: str) -> None:
         """Strike off a job that is answered without a decision."""
+        ...
+
+    def cancel(self, job_id: str) -> bool:
+        """Strike off a job that nobody has begun to work on: nothing is decided, and the same job is not accepted
+        again. False when there is no such open job. Raises TooLate for one that is being worked on."""
         ...
 
     def trim_results(self) -> None:

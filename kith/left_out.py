@@ -5,6 +5,7 @@ drawn where there are many: all of a million searched among a million would take
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,17 +65,17 @@ def left_out(view: GalleryView, wanted: int, random: np.random.Generator, compar
     return LeftOut(scores[rivals], whose[rivals], nearest[rivals], view.templates)
 
 
-def couples(own: LeftOut) -> Numbers:
-    """(n,) whom each search stands for: its subject, or one of two who are each other's nearest.
+def couples(scores: NDArray[np.float64], owners: NDArray[Any], nearest: NDArray[Any]) -> NDArray[Any]:
+    """(n,) whom each search stands for: its subject, or one of two who are each other's nearest. All as in `LeftOut`.
 
     What makes one of two look like the other makes the other look like the one: their searches are one event seen from
     both sides, and resampled as if they were two would make an interval too narrow.
     """
-    order = np.argsort(-own.scores, kind="stable")
-    people, first = np.unique(own.owners[order], return_index=True)
-    nearest = dict(zip(people.tolist(), own.nearest[order][first].tolist(), strict=True))
-    stands = {each: min(each, other) if nearest.get(other) == each else each for each, other in nearest.items()}
-    return np.array([stands[each] for each in own.owners.tolist()], np.int32)
+    order = np.argsort(-scores, kind="stable")
+    people, first = np.unique(owners[order], return_index=True)
+    likes = dict(zip(people.tolist(), nearest[order][first].tolist(), strict=True))
+    stands = {each: min(each, other) if likes.get(other) == each else each for each, other in likes.items()}
+    return np.array([stands[each] for each in owners.tolist()], owners.dtype)
 
 
 def _references(view: GalleryView) -> tuple[list[Vectors], list[Numbers]]:

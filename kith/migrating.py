@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from kith.errors import CannotMigrate, JobDead, NoAnswerYet
+from kith.errors import CannotMigrate, JobDead, NoAnswerYet, Overloaded
 from kith.gallery import GalleryStore
 from kith.gallery_cutoff import derive
 from kith.gallery_settings import GallerySettings
 from kith.intake import Intake
 from kith.jobs import MAX_IMAGES_PER_JOB, ImageRef, Kind, Lane, now_ms
 from kith.ledger import Ledger, WorkerBeat
+from kith.left_behind import NO_PICTURE, LeftBehind, left_behind, told
 from kith.migration import Migration, MigrationStore, Missing
 from kith.view import Replica
 
@@ -24,16 +25,15 @@ from kith.view import Replica
 _OPEN = 32
 _LOOK_EVERY_S = 0.1
 
-NO_PICTURE = "missing_image: no picture is kept with this template"
-
 
 @dataclass(slots=True)
 class _Flight:
-    """Jobs under way, and the templates of each; templates of jobs that died."""
+    """Jobs under way, and the templates of each; templates of jobs that died; why the last job was not accepted."""
 
     jobs: dict[str, set[str]] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
     given_up: set[str] = field(default_factory=set)
+    full: str = ""
 
     def left(self, found: Sequence[Missing]) -> list[Missing]:
         flying = set().union(*self.jobs.values())
@@ -84,7 +84,7 @@ class Migrator:
                 if not self._state(model_id).missing:
                     return self._state(model_id)
             if time.monotonic() - heard_s > self._patience_s:
-                raise NoAnswerYet(self._why_not(model_id, state))
+                raise NoAnswerYet(self._why_not(model_id, state) + flight.full)
             if not ended:
                 time.sleep(_LOOK_EVERY_S)
 
@@ -101,20 +101,36 @@ class Migrator:
         found = derive(view, [], settings.fpir, random, default=default, at_ms=now_ms())
         return replace(settings, cutoff=found.cutoff, record=found.record)
 
-    def switch(self, model_id: str, after: GallerySettings, *, drop_unable: bool = False) -> int:
-        """Answer by the other model from now on, with its cutoff and record of `after`. Raises CannotMigrate."""
+    def left_behind(self) -> list[LeftBehind]:
+        """Who has templates that cannot move, as far as is known: those that never had a picture at once, others once
+        they have been tried."""
+        unable = self._migrations.unable(self._gallery)
+        after = -1
+        while page := self._migrations.missing(self._gallery, after=after):
+            after = page[-1].slot
+            unable |= {each.template_id: NO_PICTURE for each in page if not each.image}
+        return left_behind(self._galleries.catalogue(self._gallery), unable) if unable else []
+
+    def switch(self, model_id: str, after: GallerySettings, *, leave_behind: bool = False) -> int:
+        """Answer by the other model from now on, with its cutoff and record of `after`.
+
+        leave_behind: remove the templates that cannot move; going back does not bring them back. Raises CannotMigrate,
+        without it also while there are any, naming whose they are.
+        """
+        if not leave_behind and self._migrations.unable(self._gallery) and (lost := self.left_behind()):
+            raise CannotMigrate(told(self._gallery, lost))
         before = self._galleries.info(self._gallery).settings
         settings = replace(before, cutoff=after.cutoff, record=after.record)
-        return self._migrations.switch(self._gallery, model_id, before=before, after=settings, drop_unable=drop_unable)
+        return self._migrations.switch(self._gallery, model_id, before=before, after=settings, drop_unable=leave_behind)
 
-    def roll_back(self, tell: Callable[[Migration], None] = lambda _: None, *, drop_unable: bool = False) -> int:
+    def roll_back(self, tell: Callable[[Migration], None] = lambda _: None, *, leave_behind: bool = False) -> int:
         """Answer by the former model again, with the cutoff it had; what was enrolled since gets its vector of that
         model first. Raises as `embed` and `switch`."""
         state = self._migrations.state(self._gallery)
         if state is None or state.settings is None:
             raise _never_switched(self._gallery)
         self.embed(state.model_id, tell)
-        return self.switch(state.model_id, state.settings, drop_unable=drop_unable)
+        return self.switch(state.model_id, state.settings, leave_behind=leave_behind)
 
     def workers(self, model_id: str) -> tuple[list[WorkerBeat], list[WorkerBeat]]:
         """The living embed workers that hold the model, and those that do not."""
@@ -145,7 +161,14 @@ class Migrator:
                     )
                     # Noted first: submitted or not, it is then waited for, or found to be unknown.
                     flight.jobs[job.job_id] = {each.template_id for each in part}
-                    self._intake.submit(job)
+                    try:
+                        self._intake.submit(job)
+                    except Overloaded as full:
+                        # Others' jobs are many; this one alone was handed in, so it was not accepted.
+                        del flight.jobs[job.job_id]
+                        flight.full = f". {full}"
+                        return sent
+                    flight.full = ""
                 sent += 1
         return sent
 

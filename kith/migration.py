@@ -73,7 +73,7 @@ def lacking(name: str, templates: int, unable: int) -> str:
         return f"{templates - unable:,} templates of gallery {name} have no vector of the other model yet"
     return (
         f"{unable:,} templates of gallery {name} cannot have a vector of the other model (kith migrate {name} --status "
-        "says why); enrol these people from other pictures, or give --drop-failed, which removes those templates"
+        "says why); enrol these people from other pictures, or give --leave-behind, which removes those templates"
     )
 
 

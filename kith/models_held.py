@@ -44,6 +44,7 @@ class ModelsHeld:
         Raises ModelAway when this worker does not hold that model, ModelMismatch when the job asks for another.
         """
         if job.kind is Kind.REEMBED:
+            self._follower.passing(job.gallery, self._galleries.info(job.gallery).sequence)
             self._held(str(job.model_id), job).reembedder.embed(job)
             return []
         if job.expired(now_ms()):

@@ -8,8 +8,19 @@ from kith.errors import InvalidName
 #: Characters after normalisation; a full name with titles fits, a pasted page does not.
 MAX_SUBJECT_NAME = 200
 
+#: Control characters, and lone surrogates, which cannot be encoded as UTF-8: neither Redis nor JSON could carry them.
+_BAD = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 #: Becomes part of Redis keys and paths, hence the narrow alphabet.
 _GALLERY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+#: What follows the camera in the name of a track: the run in base 36, and a number.
+_TRACK = re.compile(r"\.[0-9a-z]{1,16}\.[0-9]{1,12}")
+
+
+def printable_name(name: str) -> bool:
+    """Whether `name` may be that of something only people read: 1..100 characters, none of them a control character."""
+    return 1 <= len(name) <= 100 and _BAD.search(name) is None
 
 
 def subject_name(name: str) -> str:
@@ -25,10 +36,9 @@ def subject_name(name: str) -> str:
         raise InvalidName(
             f"the subject name {clean[:20]!r}… has {len(clean)} characters, the limit is {MAX_SUBJECT_NAME}; shorten it"
         )
-    # Cs: a lone surrogate cannot be encoded as UTF-8, neither Redis nor JSON could carry it.
-    bad = next((char for char in clean if unicodedata.category(char) in ("Cc", "Cs")), None)
+    bad = _BAD.search(clean)
     if bad is not None:
-        raise InvalidName(f"the subject name {clean[:20]!r} holds the control character U+{ord(bad):04X}; remove it")
+        raise InvalidName(f"the subject name {clean[:20]!r} holds the control character U+{ord(bad[0]):04X}; remove it")
     return clean
 
 
@@ -38,4 +48,20 @@ def gallery_name(name: str) -> str:
         raise InvalidName(
             f"the gallery name {name[:70]!r} is not 1..64 characters of a-z, 0-9, _ and -, the first a letter or digit"
         )
+    return name
+
+
+def camera_name(name: str) -> str:
+    """`name` itself when it is what a gallery may be called; raises InvalidName else."""
+    if not _GALLERY.fullmatch(name):
+        raise InvalidName(
+            f"the camera name {name[:70]!r} is not 1..64 characters of a-z, 0-9, _ and -, the first a letter or digit"
+        )
+    return name
+
+
+def track_name(camera: str, name: str) -> str:
+    """`name` itself when it is CAMERA.RUN.NUMBER, RUN of a-z and 0-9; raises InvalidName else."""
+    if not (name.startswith(camera) and _TRACK.fullmatch(name, len(camera))):
+        raise InvalidName(f"the track {name[:120]!r} is not called {camera}.RUN.NUMBER, as tracks of this camera are")
     return name

@@ -19,7 +19,7 @@ from kith.checkpoints import Pack
 from kith.detector import Detection, Detector
 from kith.errors import ImageRejected, KithError, LowQuality, NoFace, Rejected, SeveralFaces
 from kith.imagestore import ImageStore
-from kith.jobs import Content, EmbedJob, Kind, Quality
+from kith.jobs import Content, EmbedJob, Kind, Quality, Seen
 from kith.principal import by_prominence, prominence
 from kith.settings import Settings
 
@@ -81,7 +81,7 @@ class Preparer:
             with _Stopwatch(prepared.timings_ms, "decode"):
                 pixels = images.decode(data, self._limits)
             if job.content is Content.ALIGNED or (job.kind is Kind.REEMBED and self._is_crop(pixels)):
-                prepared.crops = (self._aligned(pixels),)
+                prepared.crops = (self._aligned(pixels, job.images[index].seen),)
                 prepared.faces_found = 1
             else:
                 self._find_faces(job, pixels, prepared)
@@ -125,14 +125,17 @@ class Preparer:
         # Whether an enrolment was told so is not kept with the template; no camera makes pictures of that size.
         return pixels.shape[:2] == (self._input_size, self._input_size)
 
-    def _aligned(self, pixels: Pixels) -> Crop:
+    def _aligned(self, pixels: Pixels, seen: Seen | None) -> Crop:
         height, width = pixels.shape[:2]
         if (height, width) != (self._input_size, self._input_size):
             raise ImageRejected(
                 f"an aligned crop is {self._input_size}×{self._input_size}, this image {width}×{height}; "
                 "send it as a photo, or align it"
             )
-        return Crop(pixels, quality.assess(pixels, None), None, None)
+        if seen is None or seen.quality is None:
+            return Crop(pixels, quality.assess(pixels, None), None, None)
+        # Who cut the crop saw how large the face was and where it looked; the crop does not show it.
+        return Crop(pixels, seen.quality, None, self._refusal(min(seen.box[2:]), seen.quality))
 
     def _find_faces(self, job: EmbedJob, pixels: Pixels, prepared: Prepared) -> None:
         if self._detector is None:
@@ -152,17 +155,18 @@ class Preparer:
     def _crop(self, pixels: Pixels, detection: Detection) -> Crop:
         aligned = alignment.align(pixels, detection.landmarks, self._input_size, self._template)
         assessed = quality.assess(aligned, detection)
-        side = min(detection.box[2:])
-        refused = None
-        if side < self._rule.min_face_px:
-            refused = LowQuality(f"the face is {side:.0f} px wide, decisions.min_face_px is {self._rule.min_face_px}")
-        elif assessed.value < self._rule.min_quality:
-            refused = LowQuality(
+        return Crop(aligned, assessed, detection, self._refusal(min(detection.box[2:]), assessed))
+
+    def _refusal(self, side_px: float, assessed: Quality) -> LowQuality | None:
+        if side_px < self._rule.min_face_px:
+            return LowQuality(f"the face is {side_px:.0f} px wide, decisions.min_face_px is {self._rule.min_face_px}")
+        if assessed.value < self._rule.min_quality:
+            return LowQuality(
                 f"face quality {assessed.value:.2f} (size {assessed.size:.2f}, sharpness {assessed.sharpness:.2f}, "
                 f"pose {assessed.pose:.2f}, brightness {assessed.brightness:.2f}) is below "
                 f"decisions.min_quality {self._rule.min_quality:g}"
             )
-        return Crop(aligned, assessed, detection, refused)
+        return None
 
     def _the_one_face(self, found: Sequence[Detection], height: int, width: int) -> Detection:
         """The face to enrol or verify, of those in order of prominence. Raises SeveralFaces when none stands out."""

@@ -31,7 +31,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class WouldChange:
     """looked_at: faces that were judged. named: those that only the new rule names; unnamed: those that only the old
     one does. Both in the order of the decisions."""
 
@@ -56,7 +56,7 @@ class _Found:
     unnamed: list[Changed] = field(default_factory=list)
 
 
-def would_change(decisions: Iterable[Decision], now: Rule, new: Rule) -> Preview:
+def would_change(decisions: Iterable[Decision], now: Rule, new: Rule) -> WouldChange:
     """What `new` would have decided otherwise than `now`.
 
     Enrolments, expired and rejected images are passed over. `now` need not be the rule the decisions were made by: an
@@ -72,7 +72,7 @@ def would_change(decisions: Iterable[Decision], now: Rule, new: Rule) -> Preview
             if before is not after:
                 change = Changed(decision, number, before, after)
                 (found.named if after is Outcome.MATCH else found.unnamed).append(change)
-    return Preview(found.looked_at, tuple(found.named), tuple(found.unnamed))
+    return WouldChange(found.looked_at, tuple(found.named), tuple(found.unnamed))
 
 
 def _faces(decision: Decision) -> tuple[Face, ...]:
@@ -88,5 +88,5 @@ def _outcome(kind: Kind, face: Face, rule: Rule) -> Outcome | None:
         return decide_verify(face.score, rule, quality)
     hits = [Hit(face.nearest_id or "", face.nearest or "", face.score, -1)]
     if face.runner_up_score is not None:
-        hits.append(Hit("", face.runner_up or "", face.runner_up_score, -1))
+        hits.append(Hit(face.runner_up_id or "", face.runner_up or "", face.runner_up_score, -1))
     return decide_identify(hits, quality, rule).outcome

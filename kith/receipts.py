@@ -23,19 +23,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from kith import wire
-from kith.errors import AlteredReceipt, JobRejected, Misconfigured, Rejected
+from kith.errors import JobRejected, Misconfigured, Rejected
 from kith.holdings import Traces
 from kith.keys import Key
+from kith.whole_file import whole_file
 
 _VERSION = 1
 _DOMAIN = b"kith receipt 1\0"
 _ALGORITHM = "Ed25519"
 
 
+class AlteredReceipt(Rejected):
+    """The receipt is not as it was signed."""
+
+
 class Kind(StrEnum):
     """What can hold a trace of a subject. Identifiers: keys of images (SHA-256 of bytes that are gone); entry ids; ids
     of dead letters and jobs; key ids. Template ids are none: whoever guesses a name could test it on them. `named`:
-    decisions about others in which the subject was named, and is no more."""
+    decisions about others in which the subject was named, and is no more; `named_events`: events likewise."""
 
     VECTORS = "vectors"
     JOURNAL_PAYLOADS = "journal_payloads"
@@ -44,6 +49,8 @@ class Kind(StrEnum):
     CACHED_CROPS = "cached_crops"
     RESULTS = "results"
     NAMED = "named"
+    EVENTS = "events"
+    NAMED_EVENTS = "named_events"
     OPEN_JOBS = "open_jobs"
     DEAD_LETTERS = "dead_letters"
     CALIBRATION_SAMPLES = "calibration_samples"
@@ -79,11 +86,11 @@ class Receipt:
     """One forgetting. subject_id: None when the whole gallery went. sequence: of the gallery's change. at_ms: Unix
     milliseconds. by: the actor, as in the audit log. erased: each kind once, those with nothing to erase with count 0.
 
-    replicas: those that have applied the change. silent: ids of those that had not said so when the receipt was made
-    (a worker that is cut off drops its copy when it comes back, or ends). audit: `number:digest`, the audit log's end
-    when the receipt was made, which pins the log too. traces: by which the installation that made the receipt
-    recognises leftovers (kith.forget_check). beyond: what Kith cannot reach, in words. Raises Rejected when the parts
-    contradict each other.
+    replicas: those that find the subject no more and have wiped their memory. silent: ids of those that had not said so
+    when the receipt was made (a worker that is cut off drops its copy when it comes back, or ends), and jobs under way
+    with the pictures that stay for them. audit: `number:digest`, the audit log's end when the receipt was made, which
+    pins the log too. traces: by which the installation that made the receipt recognises leftovers (kith.forget_check).
+    beyond: what Kith cannot reach, in words. Raises Rejected when the parts contradict each other.
     """
 
     gallery: str
@@ -203,10 +210,9 @@ def from_text(text: str | bytes) -> SignedReceipt:
 
 
 def save(signed: SignedReceipt, file: Path) -> None:
-    """Write the receipt to `file`, whole or not at all. Raises OSError."""
-    beside = file.with_name(f".{file.name}.new")
-    beside.write_text(to_text(signed), encoding="utf-8")
-    beside.replace(file)
+    """Write the receipt to `file`, whole and on the disk, or not at all: no other will be made. Raises OSError."""
+    with whole_file(file) as opened:
+        opened.write(to_text(signed).encode())
 
 
 def _signed_bytes(body: dict[str, Any]) -> bytes:

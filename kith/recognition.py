@@ -75,7 +75,8 @@ class Recogniser:
             raise ModelMismatch(f"the job is for model {job.model_id}, this worker runs {self._model_id}")
         if job.kind is Kind.ENROL:
             try:
-                self._galleries.create(job.gallery, model_id=self._model_id, dimension=self._pack.dimension)
+                info = self._galleries.create(job.gallery, model_id=self._model_id, dimension=self._pack.dimension)
+                self._follower.passing(job.gallery, info.sequence)
             except ModelMismatch as other:
                 raise ModelAway(str(other)) from other
             return None
@@ -135,7 +136,10 @@ class Recogniser:
                         else _identified(face, near, crop, rule)
                     )
                 faces.append(face)
-            decisions.append(self._decided(job, index, each, faces, cutoff=cutoff, gallery_version=view.sequence))
+            decision = self._decided(job, index, each, faces, cutoff=cutoff, gallery_version=view.sequence)
+            if decision.seen is not None and (first := vectors[index][0]) is not None:
+                decision = replace(decision, vector=first.astype("<f4").tobytes())
+            decisions.append(decision)
         return decisions
 
     def _verified(self, job: EmbedJob, index: int, face: Face, vector: Vectors, view: GalleryView, rule: Rule) -> Face:
@@ -159,7 +163,7 @@ class Recogniser:
                 assert image.subject is not None
                 accepted[index] = Enrolment(
                     subject=image.subject,
-                    template_id=template_id(job.gallery, image.subject, image.key, self._model_id),
+                    template_id=template_id(job.gallery, image.subject, image.key),
                     vector=row[0],
                     image=image.key,
                     quality=each.crops[0].quality.value,
@@ -261,5 +265,6 @@ def _identified(face: Face, hits: Sequence[Hit], crop: Crop, rule: Rule) -> Face
         nearest=nearest.subject if nearest else None,
         nearest_id=nearest.subject_id if nearest else None,
         runner_up=runner_up.subject if runner_up else None,
+        runner_up_id=runner_up.subject_id if runner_up else None,
         runner_up_score=runner_up.score if runner_up else None,
     )

@@ -11,12 +11,14 @@ import threading
 import time
 
 from kith.errors import GalleryBehind, KithError, StateUnavailable, UnknownGallery
+from kith.followed import Followed, Lag
+from kith.forgotten_memory import ForgottenMemory, Kept
 from kith.gallery import GalleryStore
 from kith.journal import Change, Op
+from kith.passed_through import PassedThrough
 from kith.view import GalleryView, Replica
-from kith.wiping import wipe_free_memory
 
-__all__ = ["Follower", "GalleryView", "Replica"]
+__all__ = ["Follower", "GalleryView", "Lag", "Replica"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,26 +32,21 @@ _PULL_EVERY_S = 0.02
 _GATHER_S = 0.008
 
 
-class _Followed:
-    """One gallery. `lock` is held by whoever changes `replica`; readers take `replica.view` without it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.replica: Replica | None = None
-        self.lag = 0
-
-
 class Follower:
     """Views of galleries, always the newest known. Safe to use from many threads.
 
     block_ms: how long one read of the log waits for news; also how soon a gallery just asked for is followed and how
-    long `stop` may take. The thread starts with the first gallery asked for.
+    long `stop` may take. The thread starts with the first gallery asked for. kept: told when somebody was forgotten.
+    half: keep vectors in half precision, see Replica.
     """
 
-    def __init__(self, store: GalleryStore, *, block_ms: int = 500) -> None:
+    def __init__(
+        self, store: GalleryStore, *, block_ms: int = 500, kept: Kept | None = None, half: bool = False
+    ) -> None:
         self._store = store
         self._block_ms = block_ms
-        self._galleries: dict[str, _Followed] = {}
+        self._half = half
+        self._galleries: dict[str, Followed] = {}
         #: Guards the dict and the thread, and wakes whoever waits for a sequence number.
         self._news = threading.Condition()
         self._stopped = threading.Event()
@@ -57,8 +54,8 @@ class Follower:
         self._incarnation: str | None = None
         self._busy = False
         self._answered = self._looked = time.monotonic()
-        #: Somebody was forgotten: what brought him here may lie about in freed memory.
-        self._to_wipe = False
+        self._forgotten = ForgottenMemory(kept)
+        self._passed_through = PassedThrough(store, self._forgotten)
 
     def view(self, name: str, at_least: int = 0, timeout_s: float = 2.0) -> GalleryView:
         """The newest view of gallery `name`, at sequence number `at_least` or later. Loads the gallery at first use.
@@ -80,10 +77,29 @@ class Follower:
         followed = dict(self._galleries)
         return {name: each.replica.view.sequence for name, each in followed.items() if each.replica}
 
-    def lag(self) -> dict[str, int]:
-        """How many changes each gallery's view was behind when last compared, at most about a second ago."""
-        with self._news:
-            return {name: each.lag for name, each in self._galleries.items() if each.replica}
+    def confirmed(self) -> dict[str, int]:
+        """Up to which change of each gallery nobody who was forgotten is found, or left in this process's memory."""
+        noted = self._passed_through.sequences() | self._noted()
+        # Asked after that, so that of what is noted nothing is missed.
+        unwiped = self._forgotten.unwiped()
+        return {name: min(sequence, unwiped.get(name, sequence + 1) - 1) for name, sequence in noted.items()}
+
+    def epochs(self) -> dict[str, str]:
+        """Which gallery of its name each is that is followed; asked before `confirmed`, never one of a later."""
+        followed = dict(self._galleries)
+        return {name: each.replica.view.epoch for name, each in followed.items() if each.replica}
+
+    def lags(self) -> dict[str, Lag]:
+        """How far each gallery's view is behind; it is compared with the store about every second."""
+        return {name: each.lag for name, each in dict(self._galleries).items() if each.replica}
+
+    def passing(self, name: str, sequence: int) -> None:
+        """People of gallery `name` are about to pass through this process, though it may not be followed: `confirmed`
+        is to say when those who are forgotten after change `sequence` have left its memory."""
+        followed = self._galleries.get(name)
+        if followed is None or followed.replica is None:
+            self._passed_through.note(name, sequence)
+            self._start()
 
     def silent_s(self) -> float:
         """Seconds since the store last answered the thread; grows while the store is away."""
@@ -96,10 +112,11 @@ class Follower:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+        self._forgotten.close()
 
     def _first_load(self, name: str) -> Replica:
         with self._news:
-            followed = self._galleries.setdefault(name, _Followed())
+            followed = self._galleries.setdefault(name, Followed(name, self._forgotten, half=self._half))
         # In the caller's thread, so that its errors reach the caller; others who ask meanwhile wait for this load.
         with followed.lock:
             if followed.replica is None:
@@ -107,20 +124,25 @@ class Follower:
                     # Before the snapshot: a restart in between is then noticed, the other way round it would be missed.
                     self._incarnation = self._store.incarnation()
                 try:
-                    followed.replica = Replica(self._store.snapshot(name))
+                    followed.load(self._store)
                 except KithError:
                     # Names come from jobs: those that lead nowhere must not pile up.
                     self._galleries.pop(name, None)
                     raise
             replica = followed.replica
+            assert replica is not None
         with self._news:
             if self._galleries.get(name) is not followed:
                 # The thread found the gallery gone while we loaded; what we loaded is newer than what it found.
                 self._galleries[name] = followed
+        self._start()
+        return replica
+
+    def _start(self) -> None:
+        with self._news:
             if self._thread is None and not self._stopped.is_set():
                 self._thread = threading.Thread(target=self._follow, name="kith-gallery-follower", daemon=True)
                 self._thread.start()
-        return replica
 
     def _await(self, name: str, at_least: int, timeout_s: float) -> GalleryView:
         deadline = time.monotonic() + timeout_s
@@ -187,55 +209,33 @@ class Follower:
         if self._busy:
             self._stopped.wait(_GATHER_S)
 
-    def _apply(self, name: str, followed: _Followed, changes: list[Change]) -> None:
+    def _apply(self, name: str, followed: Followed, changes: list[Change]) -> None:
         if changes[0].op is Op.RELOAD:
             self._load(name, followed, "its log was trimmed past what we knew, or it has changed its model")
             return
-        with followed.lock:
-            replica = followed.replica
-            # No race between the thread and a caller who demands a number: both apply what follows the view they read,
-            # and the replica skips what the other one already applied. Logs have no holes, so changes that start beyond
-            # the next number belong to a view that a fresh load has replaced.
-            if replica is not None and changes[0].sequence <= replica.view.sequence + 1:
-                replica.apply(changes)
-        if any(change.op is Op.FORGET for change in changes):
-            self._to_wipe = True
+        followed.apply(changes)
         with self._news:
             self._news.notify_all()
 
-    def _load(self, name: str, followed: _Followed, why: str) -> None:
-        _log.warning("loading gallery %s afresh: %s", name, why)
-        with followed.lock:
-            former = followed.replica
-            try:
-                followed.replica = Replica(self._store.snapshot(name))
-            except UnknownGallery:
-                self._drop(name, followed)
-        now = followed.replica
-        if former is not None and now is not None and former.view.model_id != now.view.model_id:
-            _log.warning(
-                "gallery %s answers by model %s instead of %s, at %d",
-                name,
-                now.view.model_id,
-                former.view.model_id,
-                now.view.sequence,
-            )
+    def _load(self, name: str, followed: Followed, why: str) -> None:
+        if not followed.reload(self._store, why):
+            self._drop(name, followed)
         with self._news:
             self._news.notify_all()
 
-    def _drop(self, name: str, followed: _Followed) -> None:
-        _log.warning("gallery %s is gone", name)
+    def _drop(self, name: str, followed: Followed) -> None:
         with self._news:
-            followed.replica = None
+            followed.drop()
             if self._galleries.get(name) is followed:
                 del self._galleries[name]
 
     def _look(self) -> None:
         """Compare what we hold with what the store says it has: catches what no log can tell."""
-        if self._to_wipe:
-            # Here, once a second at most, and not where searches wait for the change.
-            self._to_wipe = False
-            wipe_free_memory()
+        try:
+            self._passed_through.look(self._noted())
+        finally:
+            # Also while the store is away; here, once a second at most, and not where searches wait for the change.
+            self._forgotten.wipe(self._view_of)
         incarnation = self._store.incarnation()
         restarted = self._incarnation not in (None, incarnation)
         with self._news:
@@ -245,13 +245,13 @@ class Follower:
             if replica is None:
                 continue
             # Before the store's: the other way round a change in between would look like the store going back.
-            ours = replica.view.sequence
+            ours, asked_s = replica.view.sequence, time.monotonic()
             try:
                 info = self._store.info(name)
             except UnknownGallery:
                 self._drop(name, each)
                 continue
-            each.lag = max(0, info.sequence - ours)
+            each.compared(info.sequence, asked_s)
             if info.epoch != replica.epoch:
                 self._load(name, each, "it was wiped and made anew")
             elif restarted:
@@ -261,3 +261,11 @@ class Follower:
         # Only now: an outage halfway leaves the rest to the next look.
         self._incarnation = incarnation
         self._answered = self._looked = time.monotonic()
+
+    def _noted(self) -> dict[str, int]:
+        return {name: each.noted for name, each in dict(self._galleries).items() if each.replica}
+
+    def _view_of(self, name: str) -> GalleryView | None:
+        with self._news:
+            followed = self._galleries.get(name)
+            return followed.replica.view if followed and followed.replica else None

@@ -6,6 +6,7 @@ distances from the cell's corner to the four edges of the face's box, and the wa
 strides. Input: RGB, (pixel − 127.5) / 128.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -59,15 +60,27 @@ class Scrfd:
     def detect(self, image: Pixels) -> list[Detection]:
         """See Detector."""
         check_image(image)
-        height, width = image.shape[:2]
-        if self._fixed is not None:
-            return self._find(image, min(self._fixed[0] / height, self._fixed[1] / width)).detections()
-        scale = min(1.0, self._max_side / max(height, width))
+        scale = self._scale(image)
         faces = self._find(image, scale)
-        if not len(faces.scores):
+        if not len(faces.scores) and self._fixed is None:
             # Nothing seen: the faces of a large photo may be small, and so may the whole image.
             faces = self._find(image, min(2 * scale, 1.0) if scale < 1 else _ENLARGE)
         return faces.detections()
+
+    def find(self, image: Pixels) -> list[Detection]:
+        """See FrameDetector."""
+        check_image(image)
+        return self._find(image, self._scale(image)).detections()
+
+    def refine(self, image: Pixels, found: Sequence[Detection]) -> list[Detection]:  # noqa: ARG002
+        """See FrameDetector. Its first look places landmarks as well as it can."""
+        return list(found)
+
+    def _scale(self, image: Pixels) -> float:
+        height, width = image.shape[:2]
+        if self._fixed is not None:
+            return float(min(self._fixed[0] / height, self._fixed[1] / width))
+        return float(min(1.0, self._max_side / max(height, width)))
 
     def _find(self, image: Pixels, scale: float) -> Faces:
         """The faces of `image` seen at `scale`, in pixels of `image`."""

@@ -24,6 +24,9 @@ def is_of(decision: Decision, marks: Marks) -> bool:
     """Whether the decision is about the person."""
     if marks.text(decision.template_id) or (decision.kind is Kind.ENROL and decision.image in marks.images):
         return True
+    if decision.seen is not None and decision.image in marks.images:
+        # A crop of a camera shows one face: theirs, whatever was decided about it alone.
+        return True
     faces = [face for face in (decision.face, *decision.others) if face is not None]
     if decision.kind is Kind.VERIFY and any(marks.person(face.nearest_id, face.nearest) for face in faces):
         return True
@@ -43,8 +46,8 @@ def scrubbed(decision: Decision, marks: Marks) -> Decision:
 def _scrubbed_face(face: Face, marks: Marks) -> Face:
     if marks.person(face.nearest_id, face.nearest):
         face = replace(face, nearest=None, nearest_id=None)
-    if marks.text(face.runner_up):
-        face = replace(face, runner_up=None)
+    if marks.person(face.runner_up_id, face.runner_up):
+        face = replace(face, runner_up=None, runner_up_id=None)
     return face
 
 

@@ -8,10 +8,11 @@ sealed anew. It is not bound to its subject: who can write to Redis can write th
 vectors from those who read; those who write are kept out by Redis.
 
 Standard: NIST SP 800-38D. The nonces are random, 96 bits. Two equal ones under one key would give away the exclusive-or
-of two vectors and the means to forge; among q seals the birthday bound puts their chance below q² / 2⁹⁷. At
-`SEALS_PER_KEY` = 2³², the limit of the standard (section 8.3), that is 2⁻³³: rotate the key before. A gallery of a
-million templates gets there when each has been sealed four thousand times. No counter is kept: several processes and
-restored backups would share it, and a counter that went back once is worse than any luck.
+of two vectors and the means to forge; among q seals the birthday bound puts their chance below q² / 2⁹⁷. At 2³² seals,
+the limit of the standard (section 8.3), that is 2⁻³³: rotate the key before. A gallery of a million templates gets
+there when each has been sealed four thousand times; docs/gallery.md says what that means in years. The limit is not
+enforced, for it cannot be counted: several processes and restored backups would share the counter, and one that went
+back once says less than a rotation every few years, which anybody can do at any time (`kith keys rotate`).
 """
 
 import os
@@ -34,9 +35,6 @@ TAG_BYTES = 16
 
 #: What a row has beside the vector.
 OVERHEAD_BYTES = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES
-
-#: Seals after which a key must be rotated.
-SEALS_PER_KEY = 2**32
 
 #: Sets these seals apart from whatever else the key may ever be used for.
 _DOMAIN = b"kith template 1\0"

@@ -6,7 +6,6 @@ the defaults here. A variable that is set to nothing counts as not set. Secrets 
 logs.
 """
 
-import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,8 +14,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -26,54 +23,26 @@ from pydantic_core import ErrorDetails
 
 from kith.errors import Misconfigured
 from kith.jobs import MAX_IMAGES_PER_JOB, Lane
+from kith.knobs import BrokerUrl, Count, ImportPath, Lanes, Names, Positive, RedisUrl, Section, Word
+from kith.metrics.knobs import Metrics
 from kith.names import gallery_name
+from kith.outward.knobs import Frigate, Mqtt, Webhooks
 from kith.settings_sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Found, gather, variable_of
 
 
-def _listed(value: object) -> object:
-    """A list as one writes it in a variable: `live,bulk`, or JSON."""
-    if not isinstance(value, str):
-        return value
-    return json.loads(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
-
-
-def _speaks(*schemes: str) -> AfterValidator:
-    def check(url: SecretStr) -> SecretStr:
-        # The message must not repeat the value: it may hold a password.
-        if not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise ValueError(f"a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}")
-        return url
-
-    return AfterValidator(check)
-
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Word = Annotated[str, Field(min_length=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Lanes = Annotated[tuple[Lane, ...], Field(min_length=1), BeforeValidator(_listed)]
-RedisUrl = Annotated[SecretStr, _speaks("redis", "rediss", "unix")]
-ImportPath = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
-BrokerUrl = Annotated[SecretStr, _speaks("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+socket", "memory")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Redis(_Section):
+class Redis(Section):
     url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     timeout_s: Positive = 5.0
     prefix: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")] = "kith"
 
 
-class Broker(_Section):
+class Broker(Section):
     url: BrokerUrl | None = None
     redelivery_s: Positive = 120.0
     events: bool = False
 
 
-class Store(_Section):
+class Store(Section):
     kind: Literal["directory", "s3"] = "directory"
     directory: Path = Path("~/.kith/images")
     endpoint: Word = "127.0.0.1:9000"
@@ -93,7 +62,7 @@ class Store(_Section):
         return self
 
 
-class Model(_Section):
+class Model(Section):
     pack: Path | None = None
     also: Names = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -101,13 +70,13 @@ class Model(_Section):
     threads: Annotated[int, Field(ge=0)] = 0
 
 
-class Batch(_Section):
+class Batch(Section):
     size: Annotated[int, Field(ge=0, le=1024)] = 0
     window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     queue: Count = 1024
 
 
-class Worker(_Section):
+class Worker(Section):
     concurrency: Count = 8
     fetch_threads: Annotated[int, Field(ge=0)] = 0
     lanes: Lanes = (Lane.LIVE, Lane.INTERACTIVE, Lane.BULK)
@@ -120,7 +89,7 @@ class Worker(_Section):
         return 3 * self.heartbeat_s
 
 
-class Jobs(_Section):
+class Jobs(Section):
     images_per_job: Annotated[int, Field(ge=1, le=MAX_IMAGES_PER_JOB)] = 16
     live_expiry_s: Positive = 5.0
     resend_after_s: Positive = 30.0
@@ -134,13 +103,14 @@ class Jobs(_Section):
     remember_done_s: Count = 86_400
 
 
-class Gallery(_Section):
+class Gallery(Section):
     default: Annotated[str, AfterValidator(gallery_name)] = "default"
     journal_keep_s: Count = 86_400
     follow_block_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
+    precision: Literal["single", "half"] = "single"
 
 
-class Decisions(_Section):
+class Decisions(Section):
     cutoff: Annotated[float, Field(ge=-1, le=1)] | None = None
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     min_quality: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -149,17 +119,37 @@ class Decisions(_Section):
     enrol_dominance: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
 
 
-class Results(_Section):
+class Results(Section):
     keep_s: Count = 604_800
     keep_entries: Count = 1_000_000
 
 
-class Limits(_Section):
+class Watch(Section):
+    min_quality: Annotated[float, Field(ge=0, le=1)] = 0.2
+    confirm_crops: Count = 2
+    clear_lead: Annotated[float, Field(gt=0, le=2)] = 0.15
+    slack: Annotated[float, Field(ge=0, le=1)] = 0.05
+    hold_ms: Annotated[int, Field(ge=0, le=60_000)] = 700
+    gap_s: Positive = 60.0
+    cooldown_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    silence_s: Positive = 10.0
+    stranger_crops: Annotated[int, Field(ge=2, le=100)] = 2
+    stranger_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    keep_strangers_s: Count = 2_592_000
+    max_strangers: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    keep_events_s: Count = 604_800
+    keep_events: Count = 1_000_000
+    max_waiting: Count = 20_000
+    keep_waiting_s: Count = 3_600
+    lease_s: Positive = 3.0
+
+
+class Limits(Section):
     image_bytes: Count = 20_000_000
     image_pixels: Count = 50_000_000
 
 
-class Security(_Section):
+class Security(Section):
     encrypt: bool = False
     keys_directory: Path | None = None
     keys: SecretStr = SecretStr("")
@@ -167,7 +157,42 @@ class Security(_Section):
     audit_keep_s: Count = 31_536_000
 
 
-class Settings(_Section):
+class Cameras(Section):
+    fps: Annotated[float, Field(gt=0, le=60)] = 5.0
+    detect_px: Annotated[int, Field(ge=160, le=4096)] = 640
+    min_face_px: Count = 32
+    min_quality: Annotated[float, Field(ge=0, le=1)] = 0.2
+    crops_per_track: Annotated[int, Field(ge=1, le=64)] = 8
+    lost_s: Positive = 0.8
+    late_s: Positive = 2.0
+    open_s: Positive = 10.0
+    stall_s: Positive = 5.0
+    retry_s: Positive = 0.5
+    retry_max_s: Positive = 30.0
+    lease_s: Annotated[float, Field(ge=1, le=60)] = 10.0
+    per_process: Count = 16
+    max_waiting: Count = 32
+    last_frame_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+
+
+class Api(Section):
+    host: Word = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8600
+    processes: Count = 1
+    rate_per_s: Positive = 500.0
+    burst: Count = 1000
+    key_cache_s: Positive = 5.0
+    body_bytes: Count = 100_000_000
+    body_s: Positive = 60.0
+    max_wait_s: Positive = 60.0
+    max_listeners: Count = 1000
+    session_s: Count = 43_200
+    origins: Names = ()
+    fetch: bool = False
+    fetch_s: Positive = 10.0
+
+
+class Settings(Section):
     """All sections. `Settings()` are the defaults; what this installation uses comes from `load`."""
 
     home: Path = Path("~/.kith")
@@ -181,8 +206,15 @@ class Settings(_Section):
     gallery: Gallery = Gallery()
     decisions: Decisions = Decisions()
     results: Results = Results()
+    watch: Watch = Watch()
     limits: Limits = Limits()
+    camera: Cameras = Cameras()
     security: Security = Security()
+    api: Api = Api()
+    webhooks: Webhooks = Webhooks()
+    mqtt: Mqtt = Mqtt()
+    frigate: Frigate = Frigate()
+    metrics: Metrics = Metrics()
 
     @property
     def keys_directory(self) -> Path:

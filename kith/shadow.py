@@ -8,7 +8,7 @@ import numpy as np
 from kith.decision import Rule, decide_identify
 from kith.jobs import Outcome
 from kith.journal import BLOCK_ROWS, FREE, Vectors
-from kith.similarity import search
+from kith.similarity import Without, search
 from kith.view import GalleryView
 
 #: Templates searched for the rates; each takes two passes over the gallery.
@@ -78,10 +78,10 @@ def rates(side: Side, random: np.random.Generator, at_most: int = MOST_TEMPLATES
         vector, owner = view.vector(slot), int(view.owners[slot // BLOCK_ROWS][slot % BLOCK_ROWS])
         if len(view.slots_of(owner)) > 1:
             mated += 1
-            found += _decided(side, vector, without=[slot]) == view.subject_at(owner)[1]
+            found += _decided(side, vector, Without(slots=[slot])) == view.subject_at(owner)[1]
         if view.subjects > 1:
             nonmated += 1
-            named += _decided(side, vector, without_subjects=[owner]) is not None
+            named += _decided(side, vector, Without(subjects=[owner])) is not None
     return Rates(found / mated if mated else None, named / nonmated if nonmated else None, mated, nonmated)
 
 
@@ -92,9 +92,7 @@ def _ask(side: Side, vector: Vectors) -> Answer:
     return Answer(named, verdict.nearest.score if verdict.nearest else None)
 
 
-def _decided(
-    side: Side, vector: Vectors, *, without: Sequence[int] = (), without_subjects: Sequence[int] = ()
-) -> str | None:
-    [hits] = search(side.view, vector[np.newaxis], without=without, without_subjects=without_subjects)
+def _decided(side: Side, vector: Vectors, without: Without) -> str | None:
+    [hits] = search(side.view, vector[np.newaxis], without=without)
     verdict = decide_identify(hits, 1.0, side.rule)
     return verdict.nearest.subject if verdict.nearest and verdict.outcome is Outcome.MATCH else None

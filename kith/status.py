@@ -1,5 +1,6 @@
 """The system at a glance: queues, open jobs, workers, galleries."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kith.errors import BrokerUnavailable
@@ -25,7 +26,7 @@ class Status:
 def status(ledger: Ledger, results: Results, queue: JobQueue, galleries: GalleryStore) -> Status:
     """How things stand now. Raises StateUnavailable; a broker that is away shows as None."""
     return Status(
-        lanes={name: _depth(queue, name) for name in (*LANES, PUBLISH_QUEUE)},
+        lanes=_depths(queue),
         open_jobs=ledger.open_count(),
         dead_letters=ledger.dead_count(),
         results=results.count(),
@@ -34,8 +35,10 @@ def status(ledger: Ledger, results: Results, queue: JobQueue, galleries: Gallery
     )
 
 
-def _depth(queue: JobQueue, name: str) -> int | None:
-    try:
-        return queue.depth(name)
-    except BrokerUnavailable:
-        return None
+def _depths(queue: JobQueue) -> dict[str, int | None]:
+    depths: dict[str, int | None] = dict.fromkeys((*LANES, PUBLISH_QUEUE))
+    with suppress(BrokerUnavailable):
+        for name in depths:
+            # None is asked after one that did not answer: each takes seconds to learn that the broker is away.
+            depths[name] = queue.depth(name)
+    return depths

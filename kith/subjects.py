@@ -40,7 +40,8 @@ class SubjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class TemplateInfo:
-    """What is known of one template besides its vector. sequence: of the change that enrolled it."""
+    """What is known of one template besides its vector. image: key of its picture, '' where it has none. sequence: of
+    the change that enrolled it."""
 
     template_id: str
     slot: int
@@ -64,8 +65,9 @@ class SubjectDetail:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What a forget removed. images: keys of the pictures behind the removed templates, for the caller to delete;
-    another subject may have been enrolled from the same picture. payloads: entries of the journal that were erased."""
+    """What a forget removed. subject_id: the first of GalleryStore.ids. images: keys of the pictures behind the removed
+    templates, for the caller to delete; another subject may have been enrolled from the same picture. payloads: entries
+    of the journal that were erased."""
 
     sequence: int
     subject_id: str
@@ -83,7 +85,8 @@ class HistoryEntry:
     templates: ids that were added, removed or moved. source: number of the subject they were moved from. created,
     gone: whether the subject began with this change, and the number of the one that ended with it. before: for RENAME
     the former name, for SETTINGS the former settings, for MODEL the former model_id, for DESCRIBE (external_id,
-    metadata), for what ended a subject its (id, name).
+    metadata), for what ended a subject its (id, name). settings: for MODEL, which changes them too, those before and
+    after it.
     """
 
     sequence: int
@@ -98,4 +101,5 @@ class HistoryEntry:
     gone: int = 0
     before: str | GallerySettings | tuple[str, Mapping[str, str]] | tuple[str, str] | None = None
     after: GallerySettings | tuple[str, Mapping[str, str]] | str | None = None
+    settings: tuple[GallerySettings, GallerySettings] | None = None
     erased: bool = False

@@ -14,10 +14,12 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """how: the rest of the sentence that begins with the part's name. for_good: starting it again changes nothing."""
+    """how: the rest of the sentence that begins with the part's name. for_good: starting it again changes nothing.
+    first: it has not lived yet, and is wanted now."""
 
     how: str
     for_good: bool = False
+    first: bool = False
 
 
 class Part(Protocol):
@@ -94,7 +96,7 @@ class Supervisor:
             return
         if watched.part.was_sound():
             watched.pause_s = 0.0
-        self._put_off(watched, f"{watched.part.name} {death.how}, starting it again")
+        self._put_off(watched, f"{watched.part.name} {death.how}, starting it{'' if death.first else ' again'}")
 
     def _put_off(self, watched: _Watched, why: str) -> None:
         watched.pause_s = min(max(_FIRST_PAUSE_S, 2 * watched.pause_s), _LAST_PAUSE_S)

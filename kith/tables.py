@@ -8,6 +8,7 @@ and `subjects`, and where there are any `external_ids`, `images`, `qualities`; i
 
 import base64
 import csv
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,9 @@ from kith.journal import Vectors
 #: Columns of a table besides the vector.
 COLUMNS = ("subject", "external_id", "image", "quality", "template_id", "model_id")
 
+#: Rows of a mapped array copied in one go: few enough that a row which is kept keeps little else.
+_ROWS_AT_ONCE = 64
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
@@ -37,15 +41,15 @@ class Row:
 
 
 class Table(Protocol):
-    """A file of rows. Use as a context manager. file: it. total: how many rows, 0 where nobody counted them.
-    normalise: bring vectors to length 1 instead of refusing those that are not."""
+    """A file of rows. Use as a context manager. files: it, and what is read beside it. total: how many rows, 0 where
+    nobody counted them. normalise: bring vectors to length 1 instead of refusing those that are not."""
 
-    file: Path
+    files: tuple[Path, ...]
     total: int
     normalise: bool
 
     def rows(self, after: int) -> Iterator[Row]:
-        """The rows beyond number `after`."""
+        """The rows beyond number `after`. Raises Rejected where the file cannot be read on."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -57,7 +61,7 @@ def open_table(file: Path, names: Path | None = None, *, normalise: bool = False
     """Raises Rejected for a file that is no such table, OSError."""
     try:
         return _opened(file, names, normalise)
-    except (ValueError, BadZipFile) as wrong:
+    except (ValueError, EOFError, BadZipFile, zlib.error) as wrong:
         # NumPy's words for what is no array, or holds Python objects, which are never unpickled.
         raise Rejected(f"{file} cannot be read: {wrong}") from None
 
@@ -77,24 +81,27 @@ def _opened(file: Path, names: Path | None, normalise: bool) -> Table:
 
 
 class CsvTable:
-    """See the module. Read line by line."""
+    """See the module. Read line by line; empty lines are none."""
 
     def __init__(self, file: Path, normalise: bool, *, vectors: bool = True) -> None:
-        self.file, self.normalise, self.total = file, normalise, 0
+        self.files: tuple[Path, ...] = (file,)
+        self.normalise, self.total = normalise, 0
         self._text = file.open(newline="", encoding="utf-8-sig")
-        self._reader = csv.reader(self._text)
-        header = next(self._reader, [])
-        if "subject" not in header:
+        self._records = self._read()
+        try:
+            header = next(self._records, [])
+            if "subject" not in header:
+                raise Rejected(f"{file}: the first line names no column `subject`")
+            self._places = {name: header.index(name) for name in COLUMNS if name in header}
+            self._packed = header.index("vector") if "vector" in header else None
+            numbered = [place for place, name in enumerate(header) if name[:1] == "v" and name[1:].isdecimal()]
+            self._numbers = sorted(numbered, key=lambda place: int(header[place][1:]))
+            self._width = len(header)
+            if vectors and self._packed is None and not self._numbers:
+                raise Rejected(f"{file}: there is neither a column `vector` nor v0, v1, …")
+        except Rejected:
             self._text.close()
-            raise Rejected(f"{file}: the first line names no column `subject`")
-        self._places = {name: header.index(name) for name in COLUMNS if name in header}
-        self._packed = header.index("vector") if "vector" in header else None
-        numbered = [place for place, name in enumerate(header) if name[:1] == "v" and name[1:].isdigit()]
-        self._numbers = sorted(numbered, key=lambda place: int(header[place][1:]))
-        self._width = len(header)
-        if vectors and self._packed is None and not self._numbers:
-            self._text.close()
-            raise Rejected(f"{file}: there is neither a column `vector` nor v0, v1, …")
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +111,7 @@ class CsvTable:
 
     def rows(self, after: int) -> Iterator[Row]:
         """See Table."""
-        for number, cells in enumerate(islice(self._reader, after, None), after + 1):
+        for number, cells in enumerate(islice(self._records, after, None), after + 1):
             if len(cells) != self._width:
                 yield Row(number, {}, None, f"{len(cells)} cells, the header has {self._width}")
                 continue
@@ -115,6 +122,16 @@ class CsvTable:
                 yield Row(number, said, None, f"the vector cannot be read: {wrong}")
             else:
                 yield Row(number, said, vector)
+
+    def _read(self) -> Iterator[list[str]]:
+        reader = csv.reader(self._text)
+        try:
+            yield from filter(None, reader)
+        except csv.Error as wrong:
+            # Most often a quotation mark that is never closed.
+            raise Rejected(f"{self.files[0]}: line {reader.line_num} cannot be read: {wrong}") from None
+        except UnicodeDecodeError as wrong:
+            raise Rejected(f"{self.files[0]}: what follows line {reader.line_num} is no UTF-8: {wrong}") from None
 
     def _vector(self, cells: list[str]) -> Vectors | None:
         if self._packed is not None:
@@ -128,8 +145,10 @@ class NpyTable:
     """See the module. The vectors are mapped, not read whole."""
 
     def __init__(self, file: Path, names: Path, normalise: bool) -> None:
-        self.file, self.normalise = file, normalise
-        self._vectors = _matrix(file, np.load(file, mmap_mode="r"))
+        self.files: tuple[Path, ...] = (file, names)
+        self.normalise = normalise
+        # Not np.load, which takes a .npz by this name too.
+        self._vectors = _matrix(file, np.lib.format.open_memmap(file, mode="r"))
         self.total = len(self._vectors)
         self._names = CsvTable(names, normalise, vectors=False)
 
@@ -141,21 +160,29 @@ class NpyTable:
 
     def rows(self, after: int) -> Iterator[Row]:
         """See Table. Raises Rejected at the end when there are more names than vectors, or fewer."""
-        number = after
+        number, (file, names) = after, self.files
+        first, block = after, np.empty((0, 0), np.float32)
         for row in self._names.rows(after):
             number = row.number
             if number > self.total:
-                raise Rejected(f"{self._names.file} has more rows than the {self.total} vectors of {self.file}")
-            yield row if row.wrong else Row(number, row.cells, np.array(self._vectors[number - 1], np.float32))
+                raise Rejected(f"{names} has more rows than the {self.total} vectors of {file}")
+            if number > first + len(block):
+                first = number - 1
+                block = np.array(self._vectors[first : first + _ROWS_AT_ONCE], np.float32)
+            yield row if row.wrong else Row(number, row.cells, block[number - 1 - first])
         if number < self.total:
-            raise Rejected(f"{self._names.file} ends after {number} rows, {self.file} has {self.total} vectors")
+            raise Rejected(f"{names} ends after {number} rows, {file} has {self.total} vectors")
 
 
 class NpzTable:
     """See the module."""
 
     def __init__(self, file: Path, normalise: bool) -> None:
-        self.file, self.normalise = file, normalise
+        self.files: tuple[Path, ...] = (file,)
+        self.normalise = normalise
+        with file.open("rb") as opened:
+            if opened.read(2) != b"PK":
+                raise Rejected(f"{file} is not what its name says, the arrays of np.savez")
         with np.load(file) as arrays:
             missing = {"vectors", "subjects"} - set(arrays.files)
             if missing:
@@ -184,4 +211,5 @@ class NpzTable:
 def _matrix(file: Path, array: Any) -> Any:
     if array.ndim != 2 or array.dtype.kind != "f":
         raise Rejected(f"{file} holds {array.dtype} {array.shape}, not vectors of floating point numbers, one a row")
-    return array
+    # As a plain array: of a mapped one NumPy asks at every row whether it still is, for half the time of reading.
+    return np.asarray(array)

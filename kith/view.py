@@ -4,15 +4,16 @@ A search holds one view and so sees one sequence number from start to end, witho
 old one everything that did not change: templates in blocks of BLOCK_ROWS, subjects in chunks, names in buckets.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Change, Op, Owners, Qualities, Snapshot, Vectors, slots_of, widened
+from kith.shared_chunks import Shared
 from kith.wiping import wiped_when_dropped
 
 __all__ = ["FREE", "GalleryView", "Replica"]
@@ -22,18 +23,17 @@ _BUCKETS = 1024
 _CHUNK = 1024
 
 Row = tuple[str, str] | None
-Chunk = TypeVar("Chunk")
 Array = TypeVar("Array", bound=NDArray[Any])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class GalleryView:
     """One gallery at one sequence number. Read-only, and safe to use from any thread for any length of time.
 
-    blocks: float32 (rows, d), rows ≤ BLOCK_ROWS; owners: int32 (rows,), the number of the subject of each template,
-    FREE for a free slot; qualities: float32 (rows,), 0..1. Slot s is row s % BLOCK_ROWS of block s // BLOCK_ROWS.
-    subjects, templates: how many. Blocks that did not change are the same arrays, or longer windows of them, from view
-    to view.
+    blocks: float32 (rows, d), or float16 of a replica in half precision, rows ≤ BLOCK_ROWS; owners: int32 (rows,), the
+    number of the subject of each template, FREE for a free slot; qualities: float32 (rows,), 0..1. Slot s is row
+    s % BLOCK_ROWS of block s // BLOCK_ROWS. subjects, templates: how many. Blocks that did not change are the same
+    arrays, or longer windows of them, from view to view.
     """
 
     name: str
@@ -75,54 +75,33 @@ class GalleryView:
         return vector
 
 
-class _Shared(Generic[Chunk]):
-    """Chunks that published views also hold: `own` gives one that they do not, copied once per batch of changes."""
-
-    def __init__(self, copy: Callable[[Chunk], Chunk], chunks: Iterable[Chunk] = ()) -> None:
-        self._copy = copy
-        self._chunks = list(chunks)
-        self._owned: set[int] = set(range(len(self._chunks)))
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def __getitem__(self, index: int) -> Chunk:
-        return self._chunks[index]
-
-    def add(self, chunk: Chunk) -> None:
-        self._owned.add(len(self._chunks))
-        self._chunks.append(chunk)
-
-    def own(self, index: int) -> Chunk:
-        if index not in self._owned:
-            self._chunks[index] = self._copy(self._chunks[index])
-            self._owned.add(index)
-        return self._chunks[index]
-
-    def publish(self) -> tuple[Chunk, ...]:
-        self._owned.clear()
-        return tuple(self._chunks)
-
-
 class Replica:
     """Follows one gallery: `view` is the newest state, `apply` makes the next. One thread at a time may apply.
 
-    Takes over the arrays of `snapshot`.
+    Takes over the arrays of `snapshot`. half: keep vectors as float16, in half the memory. A score is then off by
+    0.0005 at the most: 2⁻¹¹ of |p||g|, and 2⁻²⁵ for each number too small for the full precision of float16.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, *, half: bool = False) -> None:
+        self._kept_as = np.float16 if half else np.float32
         self._name, self._model_id, self._dimension = snapshot.name, snapshot.model_id, snapshot.dimension
         self.epoch = snapshot.epoch
         self._settings, self._sequence = snapshot.settings, snapshot.sequence
-        # Whoever is forgotten leaves a block by a copy of it: the old one must not lie about in freed memory.
-        self._blocks: list[Vectors] = [wiped_when_dropped(block) for block in snapshot.blocks]
+        # Whoever is forgotten leaves a block by a copy of it: the old one must not lie about in freed memory. The
+        # snapshot's blocks are taken over, in its list too: a second reader must not outlive the memory.
+        for at, block in enumerate(snapshot.blocks):
+            snapshot.blocks[at] = wiped_when_dropped(block)
+            if half:
+                # One at a time: what it was is free before the next one is looked at.
+                snapshot.blocks[at] = wiped_when_dropped(snapshot.blocks[at].astype(np.float16))
+        self._blocks: list[Vectors] = list(snapshot.blocks)
         #: Rows of each block that some view may read; rows beyond are ours to write.
         self._visible = [0] * len(self._blocks)
         self._rows = [len(owners) for owners in snapshot.owners]
         self._windows: list[Vectors] = list(snapshot.blocks)
         self._touched = set(range(len(self._blocks)))
-        self._owners: _Shared[Owners] = _Shared(widened, snapshot.owners)
-        self._qualities: _Shared[Qualities] = _Shared(widened, snapshot.qualities)
+        self._owners: Shared[Owners] = Shared(widened, snapshot.owners)
+        self._qualities: Shared[Qualities] = Shared(widened, snapshot.qualities)
         self._owner_windows = list(snapshot.owners)
         self._quality_windows = list(snapshot.qualities)
         table: list[list[Row]] = [[None] * _CHUNK for _ in range(max(snapshot.names, default=-1) // _CHUNK + 1)]
@@ -131,8 +110,8 @@ class Replica:
         for number, subject in snapshot.names.items():
             table[number // _CHUNK][number % _CHUNK] = subject
             names[hash(subject[1]) % _BUCKETS][subject[1]] = number
-        self._table: _Shared[list[Row]] = _Shared(list.copy, table)
-        self._names: _Shared[dict[str, int]] = _Shared(dict.copy, names)
+        self._table: Shared[list[Row]] = Shared(list.copy, table)
+        self._names: Shared[dict[str, int]] = Shared(dict.copy, names)
         self._subjects = len(snapshot.names)
         self._templates = sum(int(np.count_nonzero(owners != FREE)) for owners in snapshot.owners)
         # Arrays that came in are not ours to write before they are copied: they may be read-only, or end early.
@@ -201,8 +180,9 @@ class Replica:
 
     def _put(self, slot: int, vector: Vectors, owner: int, quality: float) -> None:
         block, row = divmod(slot, BLOCK_ROWS)
+        vector = vector.astype(self._kept_as, copy=False)
         while len(self._blocks) <= block:
-            empty = wiped_when_dropped(np.zeros((BLOCK_ROWS, self._dimension), np.float32))
+            empty = wiped_when_dropped(np.zeros((BLOCK_ROWS, self._dimension), self._kept_as))
             self._blocks.append(empty)
             self._windows.append(empty[:0])
             self._visible.append(0)

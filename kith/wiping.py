@@ -1,108 +1,67 @@
-"""Memory that held templates is zeroed before it is given back: what is freed keeps its content until it is used again.
+"""Memory that held templates is zeroed: our own arrays when they are dropped; on a forget, what vectors left elsewhere.
 
-A process that reads others' memory, a core dump or a swapped page would show vectors of people forgotten long ago.
+What is freed keeps its content until it is used again. A process that reads others' memory, a core dump or a swapped
+page would show vectors of people forgotten long ago.
 """
 
 import ctypes
-import sys
-import weakref
-from functools import cache
+import gc
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kith.blas_buffers import wipe_blas_buffers
+from kith.free_memory import wipe_free_memory
+from kith.stack_memory import wipe_stack
+
 Array = TypeVar("Array", bound=NDArray[Any])
 
 
 def wiped_when_dropped(array: Array) -> Array:
-    """`array` itself; when it and all its views are gone, its memory is zeroed.
+    """The same numbers, in the same memory; when the array returned and all its views are gone, that is zeroed.
 
-    The memory must be the array's own, or a buffer that nobody but the array looks at (a reply of the server). Windows
-    of an array that is wiped need not be given here; giving the same array again changes nothing.
+    The memory must be the array's own, or a buffer that nobody else looks at (a reply of the server), and `array`
+    itself must not be used any more. Windows of an array that is wiped need not be given here; giving the array
+    returned, or a window of it, again changes nothing.
     """
     owner: Any = array
     # The last array in the chain: all views of the memory keep it alive, whoever made them.
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    if owner.nbytes and not _is_watched(owner):
-        # No race: numpy tells whoever watches an array before it frees its memory, or lets go of the buffer below it.
-        weakref.finalize(owner, ctypes.memset, owner.ctypes.data, 0, owner.nbytes).atexit = False
-    return array
+    if not array.nbytes or isinstance(owner.base, _Memory):
+        return array
+    wiped: Any = np.asarray(_Memory(array))
+    return wiped  # type: ignore[no-any-return]
 
 
-def _is_watched(owner: NDArray[Any]) -> bool:
-    return any(isinstance(ref.__callback__, weakref.finalize) for ref in weakref.getweakrefs(owner))
+class _Memory:
+    """What lies below an array that is wiped: it keeps the memory, and zeroes it before it lets go.
 
-
-#: Sizes in which free memory is taken and zeroed, largest first, and how much at most.
-_SIZES = (1 << 20, 1 << 16, 1 << 13, 1 << 11, 1 << 9, 1 << 8, 1 << 7, 1 << 6, 1 << 5)
-_MOST_BYTES = 256 << 20
-#: Pieces between two looks at how much is left, which walks over all that is free.
-_BETWEEN_LOOKS = 64
-
-
-class _Info(ctypes.Structure):
-    """glibc's `struct mallinfo2`."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        )
-    )
-
-
-def wipe_free_memory() -> int:
-    """Zero what the C library keeps for use again, as far as this thread is given it; bytes that were. 0 without glibc.
-
-    For what passed through on its way: buffers of replies, arrays within libraries. Whole pages go back to the kernel,
-    the rest is taken, zeroed and given back. What other threads have put by for themselves (a few pieces below 1 kB
-    each) stays until they use it again.
+    Not a weak reference to the array, whose callback some releases of numpy and Python (2.5 on 3.12) run when the
+    memory has been freed already: a finaliser runs while its object, and with it the memory, is still there (PEP 442).
     """
-    library = _glibc()
-    if library is None:
-        return 0
-    library.malloc_trim(0)
-    taken: list[int] = []
-    wiped = 0
-    for size in _SIZES:
-        while wiped < _MOST_BYTES and (left := _in_pieces(library)) >= size:
-            for _ in range(_BETWEEN_LOOKS):
-                piece = library.malloc(size)
-                if not piece:
-                    break
-                taken.append(piece)
-                ctypes.memset(piece, 0, size)
-                wiped += size
-            if _in_pieces(library) >= left:
-                # Cut from untouched memory: of this size nothing is left.
-                break
-    for piece in taken:
-        library.free(piece)
-    return wiped
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        # Asked for now: `__del__` may run when the interpreter ends, and numpy is in pieces.
+        self._address, self._nbytes = array.ctypes.data, array.nbytes
+        self.__array_interface__ = array.__array_interface__
+
+    def __del__(self, memset: Any = ctypes.memset) -> None:
+        memset(self._address, 0, self._nbytes)
 
 
-def _in_pieces(library: ctypes.CDLL) -> int:
-    info = library.mallinfo2()
-    return int(info.fordblks - info.keepcost)
+def wipe_leftovers() -> None:
+    """Zero what vectors left behind in memory that is nobody's now: buffers of matrix products, all that is free, and
+    the stack of the calling thread (of theirs others take care: kith.stack_memory).
 
-
-@cache
-def _glibc() -> ctypes.CDLL | None:
-    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    if library is None or not hasattr(library, "mallinfo2"):
-        return None
-    library.mallinfo2.restype = _Info
-    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]
-    return library
+    For after a forget, once what held the person is dropped. Takes up to a tenth of a second, in which others go on.
+    Not reached is memory in use: a piece that somebody was given meanwhile has an end that he may not need, and a few
+    numbers of a vector stay there.
+    """
+    # Cycles first: what only a cycle holds is not free yet.
+    gc.collect()
+    wipe_blas_buffers()
+    wipe_free_memory()
+    wipe_stack()

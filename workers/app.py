@@ -4,6 +4,7 @@
     python -m workers.embed               an embed worker (all lanes; --lanes live,interactive reserves it)
     python -m workers.publish             a publish worker
     python -m workers.upkeep              the sweeper
+    python -m workers.watch               the watcher of cameras
     celery -A workers.app flower          works as with any Celery application
 
 A task is acknowledged after its handler returned: by then the decisions are saved or published, or the ledger knows

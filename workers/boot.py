@@ -1,77 +1,99 @@
 """The composition root of the workers: settings in, running process out. Nothing else here decides anything."""
 
-import argparse
 import logging
 import os
-import platform
-import secrets
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
 from kith.audited import AuditedGalleryStore
 from kith.backends.audit_redis import RedisAudit
+from kith.backends.cameras_redis import RedisCameras
 from kith.backends.connect import gallery_store, image_store, key_store, redis_client
 from kith.backends.erasure_redis import RedisErasure
+from kith.backends.events_redis import RedisEvents
 from kith.backends.ledger_redis import RedisLedger
+from kith.backends.lengths_redis import RedisLengths
 from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.queue_celery import CeleryQueue, make_app
+from kith.backends.results_redis import RedisResults
 from kith.backends.samples_redis import RedisSamples
+from kith.backends.sightings_redis import RedisSightings
+from kith.backends.watched_vectors import WatchedVectors
+from kith.backends.watching_redis import RedisWatch
+from kith.backends.webhooks_redis import RedisWebhooks
 from kith.checkpoints import Pack
 from kith.default_cutoff import default_cutoff
-from kith.errors import KithError, Misconfigured
-from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK, Lane
-from kith.ledger import WorkerBeat
+from kith.errors import UnknownGallery
+from kith.intake import JobQueue
+from kith.jobs import EMBED_TASK, LANES, PUBLISH_QUEUE, PUBLISH_TASK
+from kith.ledger import Ledger, WorkerBeat
+from kith.metrics.house import HouseState
+from kith.metrics.instruments import Instruments
+from kith.metrics.jobs import AnsweredJobs, EmbeddedJobs
+from kith.metrics.models import Batches, Models
+from kith.metrics.replicas import Replicas
+from kith.metrics.sweeps import Sweeps
+from kith.metrics.tellings import Tellings
+from kith.metrics.watches import Watches
 from kith.replica import Follower
-from kith.settings import Settings, load
+from kith.traces import sending_to
+from kith.watching.watcher import Watcher
 from workers import app as celery_app
 from workers.cutoffs import Cutoffs
 from workers.heartbeat import Heartbeat
+from workers.house import HouseReader
 from workers.memory import keep_memory, spare_what_is_loaded
+from workers.outward import tell
+from workers.outward_parts import open_parts
 from workers.publish import PublishWorker
 from workers.publisher import Publisher
 from workers.retention import Retention
+from workers.starting import Options, guarded, options_of
 from workers.sweeper import Sweeper
 from workers.upkeep import Upkeep
+from workers.watch import watch
+from workers.watched_retention import WatchedRetention
 
 _log = logging.getLogger(__name__)
 
 #: Exit status of a worker whose model thread died (EX_SOFTWARE): its supervisor starts another.
 MODEL_DIED = 70
-#: Exit status of a worker that cannot start as configured (EX_CONFIG): starting it again changes nothing.
-BAD_CONFIGURATION = 78
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    settings: Settings
-    name: str
-    worker_id: str
 
 
 def run_embed(argv: Sequence[str]) -> int:
     """Load the model, follow the galleries, serve the lanes."""
-    return _guarded(_options("embed", argv), _embed)
+    return guarded(options_of("embed", argv), _embed)
 
 
 def run_publish(argv: Sequence[str]) -> int:
     """Serve the publish queue."""
-    return _guarded(_options("publish", argv), _publish)
+    return guarded(options_of("publish", argv), _publish)
 
 
 def run_upkeep(argv: Sequence[str]) -> int:
     """Sweep until SIGTERM or SIGINT."""
-    return _guarded(_options("upkeep", argv), _upkeep)
+    return guarded(options_of("upkeep", argv), _upkeep)
 
 
-def _embed(options: _Options) -> int:
+def run_watch(argv: Sequence[str]) -> int:
+    """Watch the news of cameras until SIGTERM or SIGINT."""
+    return guarded(options_of("watch", argv), _watch)
+
+
+def run_outward(argv: Sequence[str]) -> int:
+    """Tell webhooks and MQTT until SIGTERM or SIGINT."""
+    return guarded(options_of("outward", argv), _outward)
+
+
+def _embed(options: Options, shown: Instruments) -> int:
     # Here, because publish and upkeep run where none of torch, onnxruntime and OpenCV is installed.
     from kith.searchers.searcher import open_searcher  # noqa: PLC0415
     from workers.embed import EmbedWorker  # noqa: PLC0415
+    from workers.job_spans import NoJobSpans, OtlpJobSpans  # noqa: PLC0415
     from workers.models import held, open_models  # noqa: PLC0415
 
     keep_memory()
@@ -79,18 +101,35 @@ def _embed(options: _Options) -> int:
     state, store = redis_client(settings), image_store(settings)
     store.check()
     keys = key_store(settings)
-    ledger, galleries = RedisLedger(state, settings), gallery_store(settings, state, keys)
-    models = open_models(settings, _leave)
+    answers, jobs = AnsweredJobs(shown.registry), EmbeddedJobs(shown.registry)
+    ledger, galleries = RedisLedger(state, settings, answers.answered), gallery_store(settings, state, keys)
+    otlp = settings.metrics.otlp
+    # Before the models, which take seconds: what is missing is said at once.
+    spans = OtlpJobSpans(sending_to(otlp), options.worker_id) if otlp else NoJobSpans()
+    models = open_models(settings, _leave, Batches(shown.registry))
+    Models(shown.registry).show([each.shown for each in models])
     main, *others = models
     searcher = open_searcher(settings.model.device)
     # A copy is loaded by the store itself: nobody looks at anybody.
-    follower = Follower(galleries, block_ms=settings.gallery.follow_block_ms)
+    follower = Follower(
+        galleries,
+        block_ms=settings.gallery.follow_block_ms,
+        kept=searcher,
+        half=settings.gallery.precision == "half",
+    )
+    shown.readiness.needs("galleries", Replicas(follower, shown.registry).trouble)
     audited = AuditedGalleryStore(galleries, RedisAudit(state, settings.redis.prefix), f"worker:{options.name}")
     migrations = RedisMigrationStore(state, settings.redis.prefix, keys)
     with ThreadPoolExecutor(settings.worker.fetch_threads or os.cpu_count() or 1, "fetch") as threads:
         app = make_app(settings)
         decider = held(models, settings, store, audited, migrations, follower, threads, searcher)
-        worker = EmbedWorker(decider, ledger, CeleryQueue(app, settings), options.worker_id)
+        cover = WatchedVectors(state, settings.redis.prefix, keys).as_text
+        queue, lanes = CeleryQueue(app, settings), sorted(settings.worker.lanes, key=LANES.index)
+        shown.readiness.needs("broker", partial(_answers, queue, lanes[0]))
+        publisher = Publisher(ledger, answers.late)
+        worker = EmbedWorker(
+            decider, ledger, queue, options.worker_id, cover, publisher=publisher, measured=jobs, spans=spans
+        )
         celery_app.register(app, EMBED_TASK, worker.handle)
 
         def describe(beat: WorkerBeat) -> WorkerBeat:
@@ -103,19 +142,20 @@ def _embed(options: _Options) -> int:
                 batch_fill=main.fill,
                 images=worker.images,
                 jobs=worker.jobs,
-                galleries=follower.sequences(),
+                epochs=follower.epochs(),
+                galleries=follower.confirmed(),
             )
 
         spare_what_is_loaded()
         for each in models:
             name, runtime = each.pack.manifest.name, each.embedder.runtime
             _log.warning("ready: model %s (%s) on %s, batches of %d", name, each.pack.model_id, runtime, each.size)
-        heartbeat = Heartbeat(ledger, options.worker_id, "embed", settings.worker.heartbeat_s, describe).start()
+        heartbeat = _beating(options, shown, ledger, describe)
         try:
             return celery_app.run(
                 app,
                 settings,
-                queues=sorted(settings.worker.lanes, key=LANES.index),
+                queues=lanes,
                 concurrency=settings.worker.concurrency,
                 node=options.name,
             )
@@ -125,43 +165,116 @@ def _embed(options: _Options) -> int:
             for each in models:
                 each.batcher.close()
             heartbeat.stop()
+            spans.close()
 
 
-def _publish(options: _Options) -> int:
+def _publish(options: Options, shown: Instruments) -> int:
     settings = options.settings
-    ledger = RedisLedger(redis_client(settings), settings)
-    worker = PublishWorker(Publisher(ledger))
+    answers = AnsweredJobs(shown.registry)
+    ledger = RedisLedger(redis_client(settings), settings, answers.answered)
+    worker = PublishWorker(Publisher(ledger, answers.late))
     app = make_app(settings)
+    shown.readiness.needs("broker", partial(_answers, CeleryQueue(app, settings), PUBLISH_QUEUE))
     celery_app.register(app, PUBLISH_TASK, worker.handle)
-    heartbeat = Heartbeat(
-        ledger, options.worker_id, "publish", settings.worker.heartbeat_s, lambda beat: replace(beat, jobs=worker.jobs)
-    ).start()
+    heartbeat = _beating(options, shown, ledger, lambda beat: replace(beat, jobs=worker.jobs))
     try:
         return celery_app.run(app, settings, queues=[PUBLISH_QUEUE], concurrency=2, node=options.name)
     finally:
         heartbeat.stop()
 
 
-def _upkeep(options: _Options) -> int:
+def _upkeep(options: Options, shown: Instruments) -> int:
     settings = options.settings
     state = redis_client(settings)
-    ledger = RedisLedger(state, settings)
-    sweeper = Sweeper(ledger, CeleryQueue(make_app(settings), settings), Publisher(ledger), settings.jobs)
+    answers, sweeps = AnsweredJobs(shown.registry), Sweeps(shown.registry)
+    ledger, queue = RedisLedger(state, settings, answers.answered), CeleryQueue(make_app(settings), settings)
+    sweeper = Sweeper(ledger, queue, Publisher(ledger, answers.late), settings.jobs)
+    shown.readiness.needs("sweeps", sweeps.recent)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    heartbeat = Heartbeat(ledger, options.worker_id, "upkeep", settings.worker.heartbeat_s, lambda beat: beat).start()
+    heartbeat = _beating(options, shown, ledger)
     try:
         galleries = gallery_store(settings, state, key_store(settings))
         audit = RedisAudit(state, settings.redis.prefix)
         audited = AuditedGalleryStore(galleries, audit, f"worker:{options.name}")
-        cutoffs = Cutoffs(audited, RedisSamples(state, settings.redis.prefix), default_cutoff(settings))
+        prefix, default = settings.redis.prefix, partial(default_cutoff, settings)
+        registered = RedisCameras(state, prefix), RedisWebhooks(state, prefix), RedisLengths(state, prefix)
+        results = RedisResults(state, settings)
+        HouseState(HouseReader(ledger, results, queue, galleries, *registered, default), shown.registry)
+        cutoffs = Cutoffs(audited, RedisSamples(state, prefix), default)
         erasure = RedisErasure(state, settings.redis.prefix)
-        retention = Retention(galleries, erasure, image_store(settings), audit, settings)
-        Upkeep(sweeper, ledger, galleries, settings, cutoffs, retention).run(stop)
+        watch = RedisWatch(state, settings, None), RedisEvents(state, settings), RedisSightings(state, settings)
+        store = image_store(settings)
+        watched = WatchedRetention(*watch, erasure, store, settings)
+        retention = Retention(galleries, erasure, store, audit, settings, watched)
+        Upkeep(sweeper, ledger, galleries, settings, cutoffs, retention, sweeps).run(stop)
     finally:
         heartbeat.stop()
     return 0
+
+
+def _watch(options: Options, shown: Instruments) -> int:
+    settings = options.settings
+    state, keys = redis_client(settings), key_store(settings)
+    ledger, galleries = RedisLedger(state, settings), gallery_store(settings, state, keys)
+    store = RedisWatch(state, settings, keys)
+
+    def keep_strangers_s(gallery: str) -> float | None:
+        try:
+            return galleries.info(gallery).settings.keep_strangers_s
+        except UnknownGallery:
+            return None
+
+    log = RedisSightings(state, settings)
+    watches = Watches(shown.registry)
+    shown.readiness.needs("rounds", watches.recent)
+    watcher = Watcher(
+        log, store, store.vectors.of_text, settings.watch, options.worker_id, keep_strangers_s, watches.told
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    heartbeat = _beating(options, shown, ledger)
+    try:
+        watch(watcher, stop, watches)
+    finally:
+        heartbeat.stop()
+    return 0
+
+
+def _outward(options: Options, shown: Instruments) -> int:
+    settings = options.settings
+    ledger = RedisLedger(redis_client(settings), settings)
+    parts = open_parts(settings, options.worker_id, Tellings(shown.registry))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    heartbeat = _beating(options, shown, ledger)
+    try:
+        tell(parts.lease, parts.steps, stop, parts.close)
+    finally:
+        heartbeat.stop()
+    return 0
+
+
+def _beating(
+    options: Options,
+    shown: Instruments,
+    ledger: Ledger,
+    describe: Callable[[WorkerBeat], WorkerBeat] = lambda beat: beat,
+) -> Heartbeat:
+    """The worker's sign of life, begun: with it the worker has started, and by it it is known to live."""
+    heartbeat = Heartbeat(ledger, options.worker_id, options.role, options.settings.worker, describe)
+    shown.readiness.lives_by("heartbeat", heartbeat.turning)
+    shown.readiness.needs("state", heartbeat.heard)
+    heartbeat.start()
+    shown.readiness.begin()
+    return heartbeat
+
+
+def _answers(queue: JobQueue, name: str) -> None:
+    queue.depth(name)
 
 
 def _with_model(beat: WorkerBeat, pack: Pack) -> WorkerBeat:
@@ -173,36 +286,3 @@ def _leave(death: BaseException) -> None:
     _log.critical("leaving, for the supervisor to start another worker: the model thread died (%s)", death)
     # Not sys.exit: this runs in the model thread, and Celery's pool would wait for tasks that wait for us.
     threading.Timer(0.5, os._exit, (MODEL_DIED,)).start()
-
-
-def _options(role: str, argv: Sequence[str]) -> _Options:
-    parser = argparse.ArgumentParser(prog=f"python -m workers.{role}", description=f"Run the {role} worker of Kith.")
-    parser.add_argument("--config", type=Path, help="TOML file with settings; config/default.toml explains them")
-    parser.add_argument("--name", default=role, help="node name, stable over restarts (default: %(default)s)")
-    parser.add_argument("--log-level", default="WARNING", help="DEBUG, INFO, WARNING (default) or ERROR")
-    if role == "embed":
-        parser.add_argument("--lanes", help="comma-separated lanes to serve (default: all)")
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(
-        level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    try:
-        settings = load(arguments.config)
-        if getattr(arguments, "lanes", None):
-            lanes = tuple(Lane(lane) for lane in arguments.lanes.split(","))
-            settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"lanes": lanes})})
-    except (KithError, ValueError) as wrong:
-        parser.exit(BAD_CONFIGURATION, f"{parser.prog}: {wrong}\n")
-    # A container that starts again has the host name and process id it had before; without the token the ledger would
-    # take the jobs of the dead process for being worked on.
-    worker_id = f"{arguments.name}@{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
-    return _Options(settings, arguments.name, worker_id)
-
-
-def _guarded(options: _Options, serve: Callable[[_Options], int]) -> int:
-    """Run a worker; what stops it from starting is one clear line, not a traceback."""
-    try:
-        return serve(options)
-    except KithError as wrong:
-        _log.critical("%s worker cannot run: %s", options.name, wrong.reason)
-        return BAD_CONFIGURATION if isinstance(wrong, Misconfigured) else 1

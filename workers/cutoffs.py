@@ -7,17 +7,20 @@ other chores, one gallery after the other. Several upkeep workers may both deriv
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from kith.amending import amend_settings
 from kith.calibration_samples import SampleStore
 from kith.errors import Retryable, UnknownGallery
 from kith.gallery import GalleryInfo, GalleryStore
-from kith.gallery_cutoff import derive, is_stale
+from kith.gallery_cutoff import derive, in_force, is_of_such_scores, is_stale
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.view import Replica
+from kith.wiping import wipe_leftovers
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +31,12 @@ _KEEP_MS = 365 * 86_400_000
 
 
 class Cutoffs:
-    """default: the cutoff of a gallery that has none of its own. The same galleries and samples, the same cutoffs."""
+    """default: model_id → the cutoff of a gallery of that model that has none of its own. The same galleries and
+    samples, the same cutoffs."""
 
-    def __init__(self, galleries: GalleryStore, samples: SampleStore, default: float, seed: int = 0) -> None:
+    def __init__(
+        self, galleries: GalleryStore, samples: SampleStore, default: Callable[[str], float], seed: int = 0
+    ) -> None:
         self._galleries = galleries
         self._samples = samples
         self._default = default
@@ -56,13 +62,16 @@ class Cutoffs:
                 except UnknownGallery:
                     # Wiped while we looked.
                     continue
+                finally:
+                    # Nobody tells this process who is forgotten: it keeps nothing of anybody.
+                    wipe_leftovers()
         return changed
 
     def _is_due(self, info: GalleryInfo) -> bool:
         record = info.settings.record
         if record is None or record.fpir != info.settings.fpir:
             return True
-        if is_stale(record, info.subjects, info.templates, info.model_id):
+        if is_stale(record, info.subjects, info.templates, info.model_id, info.settings.scoring):
             return True
         news = self._samples.count(info.name, after_ms=record.at_ms)
         return news >= max(_LEAST_NEWS, _NEWS_SHARE * record.searches)
@@ -72,15 +81,20 @@ class Cutoffs:
         at_ms = now_ms()
         samples = self._samples.samples(name)
         view = Replica(self._galleries.snapshot(name)).view
-        default = max(self._default, -1.0 if view.settings.cutoff is None else view.settings.cutoff)
+        default = in_force(view.settings, view.model_id, self._default(view.model_id))
         found = derive(view, samples, fpir, np.random.default_rng(self._seed), default=default, at_ms=at_ms)
-        info = self._galleries.info(name)
-        now: GallerySettings = info.settings
-        if now.fpir != fpir or info.model_id != view.model_id:
-            # Somebody has set another target, a cutoff by hand, or another model, while we were at it.
+
+        def renewed(info: GalleryInfo) -> GallerySettings | None:
+            current = is_of_such_scores(found.record, info.model_id, info.settings.scoring)
+            if info.settings.fpir != fpir or not current:
+                # Somebody has set another target, a cutoff by hand, another model or scoring, while we were at it.
+                return None
+            return replace(info.settings, cutoff=found.cutoff, record=found.record)
+
+        settings, _ = amend_settings(self._galleries, name, renewed)
+        if settings.record != found.record:
             return False
-        self._galleries.configure(name, replace(now, cutoff=found.cutoff, record=found.record))
-        before = "the default" if now.cutoff is None else f"{now.cutoff:.4f}"
+        before = "the default" if view.settings.cutoff is None else f"{view.settings.cutoff:.4f}"
         _log.warning(
             "gallery %s: cutoff %.4f after %s, for an FPIR of %g: %s, %s",
             *(name, found.cutoff, before, fpir, found.record.how, found.record.why),

@@ -1,8 +1,9 @@
 """The embed worker: takes jobs from the lanes, has them recognised, hands the decisions over.
 
-Those of bulk jobs are saved, and a publish worker is told. For a live or interactive job somebody waits, so its worker
-publishes it itself, in the step that would save it: one message and one process less on the way, and the same
-guarantee, for the ledger publishes and strikes off in one step whoever asks.
+Those of bulk jobs are saved, and a publish worker is told. For a live or interactive job somebody waits, and what a
+camera saw goes to the watcher with its vector, which is saved nowhere: such a job's worker publishes it itself, in the
+step that would save it: one message and one process less on the way, and the same guarantee, for the ledger publishes
+and strikes off in one step whoever asks.
 
 python -m workers.embed [--config FILE] [--lanes live,interactive] [--name NAME]
 """
@@ -15,6 +16,8 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
 
 from kith import wire
 from kith.errors import (
@@ -29,7 +32,11 @@ from kith.errors import (
 from kith.intake import JobQueue
 from kith.jobs import Decision, EmbedJob, Lane, now_ms
 from kith.ledger import DeadLetter, Ledger, Start
+from kith.metrics.jobs import EmbeddedJobs
+from kith.watching.witness import Cover, plainly, sightings
 from workers.announcer import Announcer
+from workers.job_spans import JobSpans, NoJobSpans
+from workers.memory import restart_with_one_heap
 from workers.publisher import Publisher
 from workers.unreadable import as_text, readable_parts
 
@@ -51,11 +58,27 @@ class Decider(Protocol):
 class EmbedWorker:
     """What one message means. `handle` is the Celery task; many threads run it at once."""
 
-    def __init__(self, recogniser: Decider, ledger: Ledger, queue: JobQueue, worker_id: str) -> None:
+    def __init__(
+        self,
+        recogniser: Decider,
+        ledger: Ledger,
+        queue: JobQueue,
+        worker_id: str,
+        cover: Cover = plainly,
+        *,
+        publisher: Publisher | None = None,
+        measured: EmbeddedJobs | None = None,
+        spans: JobSpans | None = None,
+    ) -> None:
+        """cover: vectors of faces that cameras saw, as they may stand in Redis. measured, spans: told what becomes of
+        jobs."""
         self._recogniser = recogniser
+        self._cover = cover
         self._ledger = ledger
         self._announcer = Announcer(queue)
-        self._publisher = Publisher(ledger)
+        self._publisher = publisher or Publisher(ledger)
+        self._measured = measured or EmbeddedJobs(CollectorRegistry())
+        self._spans = spans or NoJobSpans()
         self._worker_id = worker_id
         self.jobs = 0
         self.images = 0
@@ -86,32 +109,41 @@ class EmbedWorker:
             self._bury(job.job_id, job.lane, payload, NotInLedger())
 
     def _do(self, job: EmbedJob, payload: str, delivery: str) -> None:
+        self._measured.begun(job)
+        began_ns = time.time_ns()
         try:
             decisions = self._recogniser.decide(job)
+            seen = sightings(decisions, self._cover)
         except JobRejected as refusal:
             self._bury(job.job_id, job.lane, payload, refusal)
+            self._spans.failed(job, began_ns, refusal.code)
             return
         except Retryable as trouble:
-            self._put_off(job, payload, delivery, trouble.reason)
+            self._put_off(job, payload, delivery, trouble.code, trouble.reason)
+            self._spans.failed(job, began_ns, trouble.code)
             return
         except Exception as bug:  # noqa: BLE001 (a bug must cost this job a delay, not the worker its thread)
             _log.exception("job %s failed in a way nobody foresaw", job.job_id)
-            self._put_off(job, payload, delivery, f"internal: {type(bug).__name__}: {bug}")
+            self._put_off(job, payload, delivery, "internal", f"internal: {type(bug).__name__}: {bug}")
+            self._spans.failed(job, began_ns, "internal")
             return
         if not decisions:
             _insist(lambda: self._ledger.finish(job.job_id))
-        elif job.lane is not Lane.BULK:
-            _insist(lambda: self._publisher.publish(job.job_id, decisions))
+        elif job.lane is not Lane.BULK or seen:
+            _insist(lambda: self._publisher.publish(job.job_id, decisions, seen))
         elif _insist(lambda: self._ledger.save(job.job_id, decisions)):
             self._announcer.announce(job.job_id)
+        self._measured.decided(decisions)
+        self._spans.decided(job, began_ns, decisions)
         self.jobs += 1
         self.images += len(job.images)
 
-    def _put_off(self, job: EmbedJob, payload: str, delivery: str, reason: str) -> None:
+    def _put_off(self, job: EmbedJob, payload: str, delivery: str, code: str, reason: str) -> None:
         wait_s = _insist(lambda: self._ledger.defer(job.job_id, as_text(reason), delivery))
         if wait_s is None:
             self._bury(job.job_id, job.lane, payload, RetriesExhausted(f"retried as often as allowed, last: {reason}"))
         else:
+            self._measured.put_off(code)
             # A signal, not a failure: the job is in good hands.
             _log.info("job %s put off for %.1f s: %s", job.job_id, wait_s, reason)
 
@@ -138,6 +170,7 @@ class EmbedWorker:
             worker=self._worker_id,
         )
         if _insist(lambda: self._ledger.bury(letter)):
+            self._measured.buried(refusal.code)
             _log.warning("job %s is a dead letter: %s", job_id, refusal.reason)
 
 
@@ -159,6 +192,7 @@ def _insist(step: Callable[[], _T]) -> _T:
 
 def main() -> int:
     """Entry point; the exit code of the worker."""
+    restart_with_one_heap()
     from workers.boot import run_embed  # noqa: PLC0415
 
     return run_embed(sys.argv[1:])

@@ -17,8 +17,13 @@ import psutil
 from kith.errors import Retryable
 from kith.jobs import now_ms
 from kith.ledger import Ledger, WorkerBeat
+from kith.metrics.readiness import LastDone
+from kith.settings import Worker
 
 _log = logging.getLogger(__name__)
+
+#: Longer than Redis may let a beat wait before it is given up; a thread that has not turned for so long never will.
+_STUCK_S = 90.0
 
 #: Set by a supervisor that wants its workers to end with it; holds its process id.
 SUPERVISOR_VARIABLE = "KITH_SUPERVISOR_PID"
@@ -28,14 +33,18 @@ class Heartbeat:
     """Beats in a daemon thread from `start` to `stop`. `describe` fills in what only the worker knows."""
 
     def __init__(
-        self, ledger: Ledger, worker_id: str, role: str, every_s: float, describe: Callable[[WorkerBeat], WorkerBeat]
+        self, ledger: Ledger, worker_id: str, role: str, knobs: Worker, describe: Callable[[WorkerBeat], WorkerBeat]
     ) -> None:
         self._ledger = ledger
-        self._every_s = every_s
+        self._every_s = knobs.heartbeat_s
         self._describe = describe
         self._process = psutil.Process()
         self._supervisor = os.environ.get(SUPERVISOR_VARIABLE)
         self._stopping = threading.Event()
+        #: Checks of kith.metrics.readiness: that the thread goes on, and that the ledger has heard of it as late as it
+        #: must, or the worker's jobs are another's.
+        self.turning = LastDone("no heartbeat was tried", _STUCK_S)
+        self.heard = LastDone("the ledger has heard nothing of this worker", knobs.beat_lifetime_s)
         self._bare = WorkerBeat(
             worker_id=worker_id,
             role=role,
@@ -64,6 +73,7 @@ class Heartbeat:
 
     def _beat_until_stopped(self) -> None:
         while not self._stopping.wait(self._every_s):
+            self.turning.done()
             if self._supervisor is not None and os.getppid() != int(self._supervisor):
                 _log.warning("the supervisor is gone, ending too")
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -78,3 +88,4 @@ class Heartbeat:
     def _beat(self) -> None:
         rss_mb = round(self._process.memory_info().rss / 1e6, 1)
         self._ledger.beat(self._describe(replace(self._bare, seen_ms=now_ms(), rss_mb=rss_mb)))
+        self.heard.done()

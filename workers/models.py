@@ -1,6 +1,7 @@
 """Loads the models of an embed worker: the main one, and those it holds beside it while galleries move."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from kith.gallery import GalleryStore
 from kith.imagestore import ImageStore
 from kith.jobs import LANES, Lane
 from kith.journal import Vectors
+from kith.metrics.models import Batches, LoadedModel, model_label
 from kith.migration import MigrationStore
 from kith.models_held import Held, ModelsHeld
 from kith.packs.shipped import default_pack, resolve_pack
@@ -24,16 +26,30 @@ from kith.reembedding import Reembedder
 from kith.replica import Follower
 from kith.settings import Settings
 from kith.similarity import Searcher
+from kith.stack_memory import wipe_stack
+from kith.wiping import wiped_when_dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network ready to run, with its thread. size: crops in a batch."""
+    """A network ready to run, with its thread. size: crops in a batch. load_s: seconds until it was ready."""
 
     pack: Pack
     embedder: Embedder
     batcher: Batcher[Pixels, Vectors]
     size: int
+    load_s: float
+
+    def shown(self) -> LoadedModel:
+        """As Prometheus is told of it."""
+        return LoadedModel(
+            label=model_label(self.pack.manifest.name, self.pack.model_id),
+            model_id=self.pack.model_id,
+            runtime=self.embedder.runtime,
+            load_s=self.load_s,
+            capacity=self.size,
+            failures=self.batcher.counts.failures,
+        )
 
     @property
     def fill(self) -> float | None:
@@ -42,8 +58,8 @@ class Model:
         return round(counts.requests / (counts.batches * self.size), 3) if counts.batches else None
 
 
-def open_models(settings: Settings, on_death: Callable[[BaseException], None]) -> list[Model]:
-    """The models of `settings`, the main one first. Raises Misconfigured, InvalidPack."""
+def open_models(settings: Settings, on_death: Callable[[BaseException], None], batches: Batches) -> list[Model]:
+    """The models of `settings`, the main one first. batches: told of each batch. Raises Misconfigured, InvalidPack."""
     named = settings.model.pack
     main = default_pack() if named is None else resolve_pack(named, settings.home)
     if main is None:
@@ -54,7 +70,7 @@ def open_models(settings: Settings, on_death: Callable[[BaseException], None]) -
     found: dict[str, Model] = {}
     for pack in packs:
         if pack.model_id not in found:
-            found[pack.model_id] = _open(pack, settings, on_death)
+            found[pack.model_id] = _open(pack, settings, on_death, batches)
     return list(found.values())
 
 
@@ -82,16 +98,26 @@ def held(
     return ModelsHeld(by_id, models[0].pack.model_id, galleries, follower)
 
 
-def _open(pack: Pack, settings: Settings, on_death: Callable[[BaseException], None]) -> Model:
+def _open(pack: Pack, settings: Settings, on_death: Callable[[BaseException], None], batches: Batches) -> Model:
+    began_s = time.perf_counter()
     embedder = open_embedder(pack, settings.model.device, settings.model.threads, settings.model.runtime)
     size = settings.batch.size or best_batch_size(embedder)
+
+    def run(crops: Sequence[Pixels]) -> list[Vectors]:
+        # Whoever drops them last, and whenever: it may be after somebody was forgotten and the memory was gone over.
+        vectors = list(wiped_when_dropped(embed(embedder, crops)))
+        # The next batch may not come for days.
+        wipe_stack()
+        return vectors
+
     batcher: Batcher[Pixels, Vectors] = Batcher(
-        lambda crops: list(embed(embedder, crops)),
+        run,
         size=size,
         # Somebody waits for the answer to a live or interactive job; only bulk faces wait for company.
         windows_s=[settings.batch.window_ms / 1000 if lane is Lane.BULK else 0.0 for lane in LANES],
         canary=np.full((pack.input_size, pack.input_size, 3), 127, np.uint8),
         capacity=max(settings.batch.queue, size),
         on_death=on_death,
+        served=batches.of(model_label(pack.manifest.name, pack.model_id)),
     )
-    return Model(pack, embedder, batcher, size)
+    return Model(pack, embedder, batcher, size, time.perf_counter() - began_s)

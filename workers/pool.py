@@ -17,6 +17,8 @@ from celery import Celery
 from celery.concurrency.base import apply_target
 from celery.concurrency.thread import ApplyResult, TaskPool
 
+from kith.stack_memory import wipe_stack
+
 
 @dataclass(order=True, frozen=True, slots=True)
 class _Waiting:
@@ -58,7 +60,11 @@ class UrgentFirstPool(TaskPool):  # type: ignore[misc]
         with self._lock:
             # There is one: as many calls were put in as turns were given, before them.
             first = heapq.heappop(self._waiting)
-        first.call()
+        try:
+            first.call()
+        finally:
+            # The job had vectors in its hands, and the next one may not come for days.
+            wipe_stack()
 
     def _rank(self, args: Sequence[Any]) -> int:
         """0 for the most urgent queue; past all others for a queue that is not ours, or a call that is no task."""

@@ -10,12 +10,15 @@ import logging
 import sys
 import threading
 import time
+from dataclasses import asdict
 
 from kith.errors import Retryable
 from kith.gallery import GalleryStore
 from kith.ledger import Ledger
+from kith.metrics.sweeps import Sweeps
 from kith.settings import Settings
 from workers.cutoffs import Cutoffs
+from workers.memory import restart_with_one_heap
 from workers.retention import Retention
 from workers.sweeper import Sweeper
 
@@ -36,12 +39,14 @@ class Upkeep:
         settings: Settings,
         cutoffs: Cutoffs | None = None,
         retention: Retention | None = None,
+        sweeps: Sweeps | None = None,
     ) -> None:
         self._sweeper = sweeper
         self._ledger = ledger
         self._galleries = galleries
         self._cutoffs = cutoffs
         self._retention = retention
+        self._sweeps = sweeps
         self._sweep_every_s = settings.jobs.sweep_every_s
         self._journal_keep_s = settings.gallery.journal_keep_s
 
@@ -50,7 +55,9 @@ class Upkeep:
         trim_at_s = time.monotonic()
         while not stop.wait(self._sweep_every_s):
             try:
-                self._sweeper.sweep()
+                swept = self._sweeper.sweep()
+                if self._sweeps is not None:
+                    self._sweeps.swept(**asdict(swept))
                 if time.monotonic() >= trim_at_s:
                     trim_at_s = time.monotonic() + _TRIM_EVERY_S
                     self._trim()
@@ -70,6 +77,7 @@ class Upkeep:
 
 def main() -> int:
     """Entry point; the exit code of the worker."""
+    restart_with_one_heap()
     from workers.boot import run_upkeep  # noqa: PLC0415 (the composition root loads every backend)
 
     return run_upkeep(sys.argv[1:])

@@ -15,6 +15,7 @@
 local stream, ends = KEYS[1], KEYS[2]
 local GENESIS = string.rep('0', 64)
 local COLUMNS = {'actor', 'action', 'gallery', 'subject', 'sequence', 'detail'}
+local FORGOT = 'forgot'
 
 local function now_ms()
   local clock = redis.call('TIME')
@@ -43,6 +44,11 @@ function operations.append(number, digest, ...)
       return {'ok'}
     end
     return {'moved', unpack(known)}
+  end
+  if rows[4] == FORGOT then
+    -- When memory is full the server refuses a script whose first write adds, and that is right: but not here. Without its
+    -- entry nothing is forgotten, and to forget is what makes room. (There is no such field.)
+    redis.call('HDEL', ends, '')
   end
   for start = 1, #rows, width do
     number = number + 1

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
@@ -9,30 +10,45 @@ from typing import Any
 import redis
 
 from kith import wire
+from kith.backends.gallery_pictures import in_use
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.redis_errors import mapped_redis_errors
+from kith.backends.watching_script import telling
 from kith.errors import JobRejected
-from kith.holdings import Holdings, Pending
+from kith.holdings import Holdings, Pending, together
+from kith.imagestore import key_of
 from kith.names import subject_name
 
 #: Read in one round trip.
 _AT_ONCE = 500
 
+#: What a picture's key ends in, wherever it stands; Lua's JSON has another stroke before this one.
+_DIGEST = re.compile(rb"/([0-9a-f]{64})")
+#: Keys that hold no picture's: vectors, their owners and names, digests (gallery.lua), judged searches (samples.lua).
+#: Nor does a picture stay because it is noted as one to be deleted.
+_SILENT = re.compile(rb"g:[^:]+:(?:[bcown]:\d+|i:[0-9a-f]+)|samples(:.*)?|spared")
+#: Out first, so that the server takes it when memory is full: whoever is forgotten makes room.
+_NOTE = "redis.call('HDEL', KEYS[1], ARGV[1]) return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
+_SPARE = "redis.call('SREM', KEYS[1], ARGV[1]) return redis.call('SADD', KEYS[1], ARGV[1])"
+
 
 class RedisErasure:
     """Implements kith.erasure.Erasure. `P:forgetting`, hash: digest of gallery and name -> Pending (JSON).
+    `P:spared`, set: keys of pictures that retention deletes once no open job asks about them.
     `P:retention`, hash: gallery and what is kept -> id of the newest result looked at."""
 
     def __init__(self, client: "redis.Redis", prefix: str) -> None:
         self._redis: Any = client
         self._prefix = prefix
         self._galleries = GalleryScript(client, prefix)
-        self._ledger = client.register_script(_ledger())
+        self._note = client.register_script(_NOTE)
+        self._spare = client.register_script(_SPARE)
+        self._ledger = client.register_script(telling() + _ledger())
 
     def holdings(self, gallery: str, subject: str) -> Holdings:
         with mapped_redis_errors(f"reading gallery {gallery}"):
-            found = self._galleries.ask(gallery, "holdings", subject_name(subject), subject=subject)
-        return _holdings(*found)
+            people = self._galleries.ask(gallery, "holdings", subject_name(subject), subject=subject)
+        return together([_holdings(*each) for each in people])
 
     def in_use(self, images: Collection[str]) -> set[str]:
         wanted, used = set(images), set[str]()
@@ -40,14 +56,18 @@ class RedisErasure:
             return used
         with mapped_redis_errors("looking for pictures in use"):
             for name in sorted(self._redis.smembers(f"{self._prefix}:galleries")):
-                base = self._galleries.key(name.decode())
-                for _, details in self._redis.hscan_iter(f"{base}:templates", count=_AT_ONCE):
-                    used |= wanted & {json.loads(details)[2]}
-                # Templates that were removed can be brought back as long as the journal has them.
-                for _, payload in self._redis.hscan_iter(f"{base}:payloads", count=_AT_ONCE):
-                    told = json.loads(payload.partition(b"\n")[0])
-                    used |= wanted & {each[1] for each in told.get("templates") or () if isinstance(each, list)}
+                used |= in_use(self._galleries, name.decode(), wanted - used)
         return used
+
+    def mentioned(self, images: Collection[str]) -> set[str]:
+        wanted, found = set(images), set[str]()
+        with mapped_redis_errors("looking for what tells of pictures"):
+            for key in self._keys():
+                if not _SILENT.fullmatch(key.removeprefix(f"{self._prefix}:".encode())):
+                    for _, place, value in self._values_of(key):
+                        digests = _DIGEST.findall(place.encode(errors="replace")) + _DIGEST.findall(value)
+                        found |= wanted.intersection(key_of(digest.decode()) for digest in digests)
+        return found
 
     def results(self, after: str, gallery: str, until: str = "+") -> Iterator[tuple[str, str | None]]:
         while True:
@@ -101,7 +121,21 @@ class RedisErasure:
             if pending is None:
                 self._redis.hdel(f"{self._prefix}:forgetting", place)
             else:
-                self._redis.hset(f"{self._prefix}:forgetting", place, wire.to_json(pending))
+                self._note(keys=[f"{self._prefix}:forgetting"], args=[place, wire.to_json(pending)])
+
+    def spare(self, images: Collection[str]) -> None:
+        with mapped_redis_errors("noting pictures that open jobs ask about"):
+            for each in sorted(images):
+                self._spare(keys=[f"{self._prefix}:spared"], args=[each])
+
+    def spared(self) -> set[str]:
+        with mapped_redis_errors("reading which pictures are to be deleted"):
+            return {key.decode() for key in self._redis.smembers(f"{self._prefix}:spared")}
+
+    def spare_no_more(self, images: Collection[str]) -> None:
+        if images:
+            with mapped_redis_errors("noting which pictures are deleted"):
+                self._redis.srem(f"{self._prefix}:spared", *images)
 
     def reached(self, what: str) -> str:
         with mapped_redis_errors("retention"):
@@ -114,15 +148,18 @@ class RedisErasure:
 
     def values(self) -> Iterator[tuple[str, str, bytes]]:
         with mapped_redis_errors("scanning everything"):
-            for pattern in (f"{self._prefix}:*", f"{self._prefix}.*", "unacked*", "_kombu*"):
-                for key in self._redis.scan_iter(pattern, count=_AT_ONCE):
-                    yield from self._values_of(key)
+            for key in self._keys():
+                yield from self._values_of(key)
 
     def widths(self, gallery: str) -> set[int]:
         with mapped_redis_errors(f"reading gallery {gallery}"):
             keys = (self._galleries.key(gallery, part) for part in ("meta", "migration"))
             found = [self._redis.hget(key, "width") for key in keys]
         return {int(width) for width in found if width is not None}
+
+    def _keys(self) -> Iterator[bytes]:
+        for pattern in (f"{self._prefix}:*", f"{self._prefix}.*", "unacked*", "_kombu*"):
+            yield from self._redis.scan_iter(pattern, count=_AT_ONCE)
 
     def _values_of(self, key: bytes) -> Iterator[tuple[str, str, bytes]]:
         name, kind = key.decode(errors="replace"), self._redis.type(key)
@@ -160,8 +197,8 @@ class RedisErasure:
             return bool(self._ledger(args=[self._prefix, "amend", job_id, where, *triples]))
 
 
-def _holdings(number: bytes, text: bytes, width: bytes, templates: Any, payloads: Any) -> Holdings:
-    n, record, size = int(number), json.loads(text), int(width)
+def _holdings(number: bytes, text: bytes, templates: Any, payloads: Any) -> Holdings:
+    n, record = int(number), json.loads(text)
     ids, names, texts = {record["id"]}, {record["name"]}, {record.get("external_id") or ""}
     template_ids, images, rows = set[str](), set[str](), list[bytes]()
     for template_id, details, row, beside in templates:
@@ -185,21 +222,23 @@ def _holdings(number: bytes, text: bytes, width: bytes, templates: Any, payloads
             texts.add(ended.get("external_id") or "")
         elif isinstance(before, str):
             names.add(before)
-        for each in told.get("templates") or ():
-            if isinstance(each, list):
-                template_ids.add(each[0])
-                images.add(each[1])
-        rows += [vectors[start : start + size] for start in range(0, len(vectors), size)]
+        removed = [each for each in told.get("templates") or () if isinstance(each, list)]
+        template_ids.update(each[0] for each in removed)
+        images.update(each[1] for each in removed)
+        # As long as those of the model of the time were, which the gallery may have left since.
+        size = len(vectors) // max(1, len(removed))
+        rows += [vectors[size * place : size * (place + 1)] for place in range(len(removed))]
     return Holdings(
         record["id"],
         subject_ids=frozenset(ids - {""}),
         names=frozenset(names - {""}),
         texts=frozenset(texts - {""}),
         templates=frozenset(template_ids),
-        images=frozenset(images),
+        images=frozenset(images - {""}),
         rows=tuple(rows),
         current=len(templates),
         payloads=len(payloads),
+        meant=(record["id"],),
     )
 
 

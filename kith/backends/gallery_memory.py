@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
+from kith.amending import description_changed, settings_changed
+from kith.backends import gallery_memory_changes as changes
+from kith.backends.gallery_memory_forget import forget, forgettable, ids
 from kith.backends.gallery_memory_log import catalogue_of, changes_after, detail_of, info_of, state_of, told_of
 from kith.backends.gallery_memory_state import MemoryGallery
 from kith.backends.gallery_memory_undo import undo
@@ -57,9 +60,12 @@ class MemoryGalleryStore:
         with self._changed:
             return [info_of(self._galleries[name]) for name in sorted(self._galleries)]
 
-    def configure(self, name: str, settings: GallerySettings) -> int:
+    def configure(self, name: str, settings: GallerySettings, *, over: GalleryInfo | None = None) -> int:
         with self._changed:
-            sequence = self._gallery(name).settle(settings)
+            gallery = self._gallery(name)
+            if over is not None and (gallery.settings, gallery.model_id) != (over.settings, over.model_id):
+                raise settings_changed(name)
+            sequence = changes.settle(gallery, settings)
             self._changed.notify_all()
             return sequence
 
@@ -70,18 +76,20 @@ class MemoryGalleryStore:
             check_enrolments(name, gallery.model_id, gallery.dimension, enrolments)
             _check_introductions(gallery, subjects, enrolments)
             for subject, group in groupby(zip(subjects, enrolments, strict=True), key=lambda pair: pair[0]):
-                gallery.enrol(subject, [enrolment for _, enrolment in group])
+                changes.enrol(gallery, subject, [enrolment for _, enrolment in group])
             self._changed.notify_all()
             return [gallery.templates[each.template_id].info.sequence for each in enrolments]
 
-    def introduce(self, name: str, subject: str, introduction: Introduction) -> None:
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> int | None:
         check_description(introduction.external_id, introduction.metadata)
         with self._changed:
             gallery = self._gallery(name)
-            if subject_name(subject) not in gallery.numbers:
-                _check_external(gallery, introduction.external_id)
-                gallery.put(gallery.add(subject_name(subject), introduction), [], [], created=True)
-                self._changed.notify_all()
+            if subject_name(subject) in gallery.numbers:
+                return None
+            _check_external(gallery, introduction.external_id)
+            sequence = gallery.put(gallery.add(subject_name(subject), introduction), [], created=True)
+            self._changed.notify_all()
+            return sequence
 
     def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
         ids = check_template_ids(template_ids)
@@ -94,23 +102,32 @@ class MemoryGalleryStore:
     def move(self, name: str, subject: str, template_ids: Sequence[str], to: str) -> int:
         ids = check_template_ids(template_ids)
         with self._changed:
-            sequence = self._gallery(name).transfer(subject_name(subject), ids, subject_name(to))
+            sequence = changes.transfer(self._gallery(name), subject_name(subject), ids, subject_name(to))
             self._changed.notify_all()
             return sequence
 
     def merge(self, name: str, subject: str, into: str) -> int:
         with self._changed:
-            sequence = self._gallery(name).merge(subject_name(subject), subject_name(into))
+            sequence = changes.merge(self._gallery(name), subject_name(subject), subject_name(into))
             self._changed.notify_all()
             return sequence
 
     def describe(
-        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        name: str,
+        subject: str,
+        *,
+        external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        over: SubjectDetail | None = None,
     ) -> int:
         check_description(external_id, metadata)
         with self._changed:
             gallery = self._gallery(name)
-            sequence = gallery.describe(gallery.number(subject_name(subject)), external_id, metadata or {})
+            number = gallery.number(subject_name(subject))
+            if over is not None and not gallery.records[number].is_noted_as(over):
+                raise description_changed(name, subject)
+            sequence = changes.describe(gallery, number, external_id, metadata or {})
             self._changed.notify_all()
             return sequence
 
@@ -154,22 +171,23 @@ class MemoryGalleryStore:
         clean = subject_name(new)
         with self._changed:
             gallery = self._gallery(name)
-            sequence = gallery.rename(gallery.number(subject_name(old)), clean)
+            sequence = changes.rename(gallery, gallery.number(subject_name(old)), clean)
             self._changed.notify_all()
             return sequence
 
-    def forget(self, name: str, subject: str) -> Forgotten:
+    def ids(self, name: str, subject: str) -> list[str]:
         with self._changed:
-            gallery = self._gallery(name)
-            number = gallery.number(subject_name(subject))
-            images = {gallery.templates[each].info.image for each in gallery.records[number].templates}
-            known = gallery.forget(number)
+            return ids(self._gallery(name), subject_name(subject))
+
+    def forgettable(self, name: str, subject: str) -> list[str]:
+        with self._changed:
+            return forgettable(self._gallery(name), subject_name(subject))
+
+    def forget(self, name: str, subject: str, *, only: Collection[str] = ()) -> Forgotten:
+        with self._changed:
+            gone = forget(self._gallery(name), subject_name(subject), only)
             self._changed.notify_all()
-            return Forgotten(
-                *(gallery.sequence, known.id, known.name, len(known.templates)),
-                images=tuple(sorted(images)),
-                payloads=len(known.changes),
-            )
+            return gone
 
     def snapshot(self, name: str) -> Snapshot:
         with self._changed:
@@ -204,6 +222,7 @@ class MemoryGalleryStore:
                 old += 1
             del gallery.log[:old]
             gallery.trimmed += old
+            gallery.ended = {n: ending for n, ending in gallery.ended.items() if ending > gallery.trimmed}
             return old
 
     def reseal(self, name: str, ring: KeyRing, keys: KeyStore) -> int:  # noqa: ARG002 (nothing here is at rest)

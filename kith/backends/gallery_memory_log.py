@@ -104,10 +104,11 @@ def told_of(entry: Entry) -> HistoryEntry:
     templates = told.get("templates", ())
     return HistoryEntry(
         *(*place, told["id"], told["name"]),
-        templates=tuple(each[0] if entry.op is Op.REMOVE else each for each in templates),
+        templates=tuple(each.template_id if entry.op is Op.REMOVE else each for each in templates),
         source=entry.source,
         created=told.get("created", False),
         gone=entry.gone,
         before=before,
         after=told.get("after"),
+        settings=told.get("settings"),
     )

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from kith.backends.gallery_memory_records import Entry
+from kith.backends.gallery_memory_changes import describe, rename, settle
+from kith.backends.gallery_memory_records import Entry, Incoming
 from kith.backends.gallery_memory_state import MemoryGallery
 from kith.errors import CannotUndo
 from kith.journal import Op
@@ -47,7 +48,7 @@ def _enrol(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | 
 
 def _remove(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
     details = told["templates"]
-    if any(template_id in gallery.templates for template_id, _, _ in details):
+    if any(each.template_id in gallery.templates for each in details):
         return None
     before = told["before"]
     if before is not None:
@@ -56,8 +57,14 @@ def _remove(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int |
         told["undone"] = True
     elif entry.number not in gallery.records:
         return None
-    parts = [(vector, info.image, info.quality, info.enrolled_ms) for _, vector, info in details]
-    return gallery.put(entry.number, [each for each, _, _ in details], parts, created=before is not None)
+    incoming = [
+        Incoming(
+            *(each.template_id, each.vector, each.info.image, each.info.quality, each.info.enrolled_ms),
+            told=[*each.told, entry.sequence],
+        )
+        for each in details
+    ]
+    return gallery.put(entry.number, incoming, created=before is not None)
 
 
 def _move(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
@@ -90,7 +97,7 @@ def _rename(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int |
     record = gallery.records.get(entry.number)
     if record is None or record.name != told["name"] or told["before"] in gallery.numbers:
         return None
-    return gallery.rename(entry.number, told["before"])
+    return rename(gallery, entry.number, told["before"])
 
 
 def _describe(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int | None:
@@ -100,11 +107,11 @@ def _describe(gallery: MemoryGallery, entry: Entry, told: dict[str, Any]) -> int
         return None
     if gallery.external.get(external_id, entry.number) != entry.number:
         return None
-    return gallery.describe(entry.number, external_id or None, metadata)
+    return describe(gallery, entry.number, external_id or None, metadata)
 
 
 def _settle(gallery: MemoryGallery, _: Entry, told: dict[str, Any]) -> int | None:
-    return gallery.settle(told["before"]) if gallery.settings == told["after"] else None
+    return settle(gallery, told["before"]) if gallery.settings == told["after"] else None
 
 
 _UNDO = {

@@ -29,12 +29,12 @@ function operations.migrate_put(model_id, count)
     return {'ok', 0}
   end
   local bytes, set, fresh, last = tonumber(other[2]), ':' .. other[3] .. ':', 0, 3 + 2 * tonumber(count)
-  local key = redis.call('HGET', g .. ':meta', 'key')
+  local old = redis.call('HGET', g .. ':meta', 'old_keys')
   for position = 4, last, 2 do
     if #ARGV[position + 1] ~= bytes then
       return {'model_mismatch'}
     end
-    if not sealed_by(key, ARGV[position + 1]) then
+    if by_old_key(ARGV[position + 1], bytes, old) then
       return {'stale_key'}
     end
   end
@@ -98,7 +98,9 @@ function operations.migrate_switch(model_id, before, after, drop, now_ms)
     'settings', after, 'model_since', sequence)
   redis.call('HSET', g .. ':migration', 'model_id', meta[1], 'dimension', meta[2], 'width', meta[3],
     'set', meta[4] or 'b', 'settings', before, 'switched', sequence)
-  return log('model', 0, now_ms, sequence, {}, {n = 0, before = meta[1], after = model_id})
+  -- The settings as well: a cutoff is of its model, so the past has another one.
+  return log('model', 0, now_ms, sequence, {},
+    {n = 0, before = meta[1], after = model_id, settings_before = before, settings = after})
 end
 
 function operations.migrate_end()
@@ -106,6 +108,7 @@ function operations.migrate_end()
   if not set then
     return {'no_migration', ''}
   end
+  changed = true
   redis.call('DEL', g .. ':migration', g .. ':unable')
   for block = 0, math.ceil(redis.call('HGET', g .. ':meta', 'next_slot') / BLOCK_ROWS) - 1 do
     redis.call('UNLINK', g .. ':' .. set .. ':' .. block, g .. ':w:' .. block)

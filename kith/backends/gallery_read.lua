@@ -77,6 +77,9 @@ function operations.history(before, limit)
   return answer
 end
 
+-- Fields of the log that say whom a change touched.
+local WHO = {n = true, from = true, gone = true, holders = true}
+
 -- Whoever the changes after `after` touched, as he is now: number, record ('' when he is no more), and for each template its
 -- id, details and, where asked for, row. First: epoch, the number they reach to ('' when the log no longer reaches back),
 -- the newest number and the settings.
@@ -96,19 +99,20 @@ function operations.touched(after, limit, vectors)
     end
     answer[3] = string.match(entry[1], '^%d+')
     for position = 1, #entry[2], 2 do
-      local field, n = entry[2][position], entry[2][position + 1]
-      if (field == 'n' or field == 'from' or field == 'gone') and not seen[n] then
-        seen[n] = true
-        local text = redis.call('HGET', g .. ':subjects', n)
-        local parts = {n, text or ''}
-        for _, id in ipairs(text and whole(text).templates or {}) do
-          local details = redis.call('HGET', g .. ':templates', id)
-          table.insert(parts, id)
-          table.insert(parts, details)
-          table.insert(parts, vectors == '1' and read_row(set, cjson.decode(details)[2], bytes) or '')
-          templates = templates + 1
+      for n in string.gmatch(WHO[entry[2][position]] and entry[2][position + 1] or '', '%d+') do
+        if not seen[n] then
+          seen[n] = true
+          local text = redis.call('HGET', g .. ':subjects', n)
+          local parts = {n, text or ''}
+          for _, id in ipairs(text and whole(text).templates or {}) do
+            local details = redis.call('HGET', g .. ':templates', id)
+            table.insert(parts, id)
+            table.insert(parts, details)
+            table.insert(parts, vectors == '1' and read_row(set, cjson.decode(details)[2], bytes) or '')
+            templates = templates + 1
+          end
+          table.insert(answer, parts)
         end
-        table.insert(answer, parts)
       end
     end
   end

@@ -2,20 +2,22 @@
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import redis
 
-from kith.backends.gallery_enrolling import enrol_calls, new_id, who
+from kith.backends.gallery_enrolling import enrol, introduce, new_id
 from kith.backends.gallery_redis_catalogue import read_catalogue, subject_detail, template_info
+from kith.backends.gallery_redis_listing import read_infos, read_subjects, settings_as_kept
 from kith.backends.gallery_redis_log import read_changes, read_history, read_snapshot
 from kith.backends.gallery_resealing import reseal
 from kith.backends.gallery_rows import RowFormats
-from kith.backends.gallery_script import GalleryScript, checked
+from kith.backends.gallery_script import GalleryScript
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.enrolment import Introduction, check_description, check_enrolments, check_template_ids
+from kith.enrolment import Introduction, check_description, check_template_ids
 from kith.errors import KeysUnavailable, Misconfigured, ModelMismatch, UnknownGallery
+from kith.free_memory import overwriting_freed
 from kith.gallery import (
     Catalogue,
     Change,
@@ -31,13 +33,9 @@ from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.keys import KeyRing, KeyStore
 from kith.names import gallery_name, subject_name
-from kith.wire import from_json, to_json
+from kith.wire import to_json
 
-#: Runs of the script sent before the first answer is read.
-_PIPELINE = 16
 _TRIM_AT_ONCE = 1000
-_SCAN = 1000
-_META = ("model_id", "dimension", "sequence", "settings", "created_ms", "epoch")
 
 
 class RedisGalleryStore:
@@ -72,7 +70,7 @@ class RedisGalleryStore:
         return info
 
     def info(self, name: str) -> GalleryInfo:
-        info = self._infos([name])[0]
+        info = read_infos(self._script, [name])[0]
         if info is None:
             raise UnknownGallery(f"there is no gallery {name}")
         return info
@@ -80,71 +78,59 @@ class RedisGalleryStore:
     def galleries(self) -> list[GalleryInfo]:
         with mapped_redis_errors("listing galleries"):
             names: Any = self._client.smembers(f"{self._prefix}:galleries")
-        return [info for info in self._infos(sorted(name.decode() for name in names)) if info is not None]
+        return [info for info in read_infos(self._script, sorted(name.decode() for name in names)) if info is not None]
 
-    def configure(self, name: str, settings: GallerySettings) -> int:
+    def configure(self, name: str, settings: GallerySettings, *, over: GalleryInfo | None = None) -> int:
         with mapped_redis_errors(f"configuring gallery {name}"):
-            return int(self._script.ask(name, "settings", to_json(settings), now_ms())[0])
+            seen = () if over is None else (settings_as_kept(self._script, name, over.settings), over.model_id)
+            return int(self._script.change(name, "settings", to_json(settings), now_ms(), *seen)[0])
 
     def enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
-        try:
-            return self._enrol(name, enrolments)
-        except KeysUnavailable:
-            # Sealed anew since we read the keys. What was written before that stands, and is known by its ids.
-            self._script.rows.renew(name)
-            return self._enrol(name, enrolments)
+        # Vectors are copied several times on their way out.
+        with overwriting_freed():
+            try:
+                return enrol(self._script, name, enrolments)
+            except KeysUnavailable:
+                # Sealed anew since we read the keys. What was written before that stands, and is known by its ids.
+                self._script.rows.renew(name)
+                return enrol(self._script, name, enrolments)
 
-    def _enrol(self, name: str, enrolments: Sequence[Enrolment]) -> list[int]:
-        subjects = [subject_name(enrolment.subject) for enrolment in enrolments]
-        with mapped_redis_errors(f"reading gallery {name}"):
-            fields = ("model_id", "dimension", "epoch", "sealed")
-            meta: Any = self._client.hmget(self._script.key(name, "meta"), *fields)
-        model_id, dimension, epoch, sealed = meta
-        if model_id is None:
-            raise UnknownGallery(f"there is no gallery {name}")
-        # Before anything is sent, so that one bad template leaves nothing behind. No race: a gallery keeps its model.
-        check_enrolments(name, model_id.decode(), int(dimension), enrolments)
-        rows = self._script.rows.of(name, epoch.decode(), int(dimension), sealed == b"1")
-        calls = enrol_calls(name, model_id, subjects, enrolments, rows)
-        sequences: list[int] = []
-        with mapped_redis_errors(f"enrolling in gallery {name}"):
-            for start in range(0, len(calls), _PIPELINE):
-                for reply in self._script.run(calls[start : start + _PIPELINE]):
-                    sequences.extend(map(int, checked(name, reply)))
-        return sequences
-
-    def introduce(self, name: str, subject: str, introduction: Introduction) -> None:
-        check_description(introduction.external_id, introduction.metadata)
-        with mapped_redis_errors(f"introducing a subject to gallery {name}"):
-            model_id: Any = self._client.hget(self._script.key(name, "meta"), "model_id")
-            self._script.ask(name, "enrol", model_id or "", now_ms(), subject_name(subject), who(introduction), 0)
+    def introduce(self, name: str, subject: str, introduction: Introduction) -> int | None:
+        return introduce(self._script, name, subject, introduction)
 
     def remove(self, name: str, subject: str, template_ids: Sequence[str]) -> int:
         ids = check_template_ids(template_ids)
         with mapped_redis_errors(f"removing templates from gallery {name}"):
-            reply = self._script.ask(name, "remove", subject_name(subject), now_ms(), *ids, subject=subject)
+            reply = self._script.change(name, "remove", subject_name(subject), now_ms(), *ids, subject=subject)
         return int(reply[0])
 
     def move(self, name: str, subject: str, template_ids: Sequence[str], to: str) -> int:
         ids = check_template_ids(template_ids)
         names = subject_name(subject), subject_name(to)
         with mapped_redis_errors(f"moving templates of gallery {name}"):
-            reply = self._script.ask(name, "move", *names, new_id(), now_ms(), *ids, subject=subject, new=to)
+            reply = self._script.change(name, "move", *names, new_id(), now_ms(), *ids, subject=subject, new=to)
         return int(reply[0])
 
     def merge(self, name: str, subject: str, into: str) -> int:
         names = subject_name(subject), subject_name(into)
         with mapped_redis_errors(f"merging subjects of gallery {name}"):
-            return int(self._script.ask(name, "merge", *names, now_ms(), subject=subject, new=into)[0])
+            return int(self._script.change(name, "move", *names, "", now_ms(), subject=subject, new=into)[0])
 
     def describe(
-        self, name: str, subject: str, *, external_id: str | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        name: str,
+        subject: str,
+        *,
+        external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        over: SubjectDetail | None = None,
     ) -> int:
         check_description(external_id, metadata)
         said = external_id or "", json.dumps(dict(metadata or {}))
+        seen = () if over is None else (over.subject_id, over.external_id or "", json.dumps(dict(over.metadata)))
         with mapped_redis_errors(f"describing a subject of gallery {name}"):
-            reply = self._script.ask(
-                name, "describe", subject_name(subject), *said, now_ms(), subject=subject, new=external_id or ""
+            reply = self._script.change(
+                name, "describe", subject_name(subject), *said, now_ms(), *seen, subject=subject, new=external_id or ""
             )
         return int(reply[0])
 
@@ -159,15 +145,11 @@ class RedisGalleryStore:
 
     def undo(self, name: str, sequence: int) -> int:
         with mapped_redis_errors(f"undoing a change of gallery {name}"):
-            return int(self._script.ask(name, "undo", sequence, now_ms(), new=str(sequence))[0])
+            return int(self._script.change(name, "undo", sequence, now_ms(), new=str(sequence))[0])
 
     def subjects(self, name: str) -> list[SubjectInfo]:
         self.info(name)
-        with mapped_redis_errors(f"listing gallery {name}"):
-            # A dict, as HSCAN may hand out an entry twice.
-            records = dict(self._client.hscan_iter(self._script.key(name, "subjects"), count=_SCAN))
-        found = [_subject_info(json.loads(record)) for record in records.values()]
-        return sorted(found, key=lambda subject: subject.name)
+        return read_subjects(self._script, name)
 
     def show(self, name: str, subject: str) -> SubjectDetail:
         with mapped_redis_errors(f"reading gallery {name}"):
@@ -185,15 +167,24 @@ class RedisGalleryStore:
     def rename(self, name: str, old: str, new: str) -> int:
         names = subject_name(old), subject_name(new)
         with mapped_redis_errors(f"renaming in gallery {name}"):
-            return int(self._script.ask(name, "rename", *names, now_ms(), subject=old, new=new)[0])
+            return int(self._script.change(name, "rename", *names, now_ms(), subject=old, new=new)[0])
 
-    def forget(self, name: str, subject: str) -> Forgotten:
+    def ids(self, name: str, subject: str) -> list[str]:
+        with mapped_redis_errors(f"reading gallery {name}"):
+            return [each.decode() for each in self._script.ask(name, "ids", subject_name(subject), subject=subject)]
+
+    def forgettable(self, name: str, subject: str) -> list[str]:
+        with mapped_redis_errors(f"reading gallery {name}"):
+            found = self._script.ask(name, "forgettable", subject_name(subject), subject=subject)
+        return sorted({each.decode() for each in found})
+
+    def forget(self, name: str, subject: str, *, only: Collection[str] = ()) -> Forgotten:
         clean = subject_name(subject)
         with mapped_redis_errors(f"forgetting a subject of gallery {name}"):
-            sequence, subject_id, count, payloads, *images = self._script.ask(
-                name, "forget", clean, now_ms(), subject=subject
+            sequence, subject_id, count, payloads, *images = self._script.change(
+                name, "forget", clean, now_ms(), *only, subject=subject, discreet=True
             )
-        keys = tuple(sorted({image.decode() for image in images}))
+        keys = tuple(sorted({image.decode() for image in images if image}))
         return Forgotten(int(sequence), subject_id.decode(), clean, int(count), keys, int(payloads))
 
     def snapshot(self, name: str) -> Snapshot:
@@ -226,34 +217,3 @@ class RedisGalleryStore:
         with mapped_redis_errors("asking Redis who it is"):
             server: Any = self._client.info("server")
         return str(server["run_id"])
-
-    def _infos(self, names: Sequence[str]) -> list[GalleryInfo | None]:
-        with mapped_redis_errors("reading galleries"), self._client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hmget(self._script.key(name, "meta"), *_META)
-                pipe.hlen(self._script.key(name, "subjects"))
-                pipe.hlen(self._script.key(name, "templates"))
-            replies = pipe.execute()
-        infos: list[GalleryInfo | None] = []
-        for name, meta, subjects, templates in zip(names, replies[::3], replies[1::3], replies[2::3], strict=True):
-            if meta[0] is None:
-                infos.append(None)
-                continue
-            model_id, dimension, sequence, settings, created_ms, epoch = (value.decode() for value in meta)
-            own = from_json(GallerySettings, settings)
-            infos.append(
-                GalleryInfo(
-                    name, model_id, int(dimension), int(sequence), subjects, templates, own, int(created_ms), epoch
-                )
-            )
-        return infos
-
-
-def _subject_info(record: Any) -> SubjectInfo:
-    return SubjectInfo(
-        record["id"],
-        record["name"],
-        len(record.get("templates", ())),
-        int(record["created_ms"]),
-        record.get("external_id"),
-    )

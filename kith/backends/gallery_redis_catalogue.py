@@ -159,7 +159,7 @@ def _detail(reading: _Reading, record: Any) -> SubjectDetail:
 
 def template_info(template_id: str, stored: Sequence[Any]) -> TemplateInfo:
     """A template as g:templates has it."""
-    _, slot, image, quality, enrolled_ms, sequence = stored
+    _, slot, image, quality, enrolled_ms, sequence, *_ = stored
     return TemplateInfo(template_id, int(slot), image, float(quality), int(enrolled_ms), int(sequence))
 
 

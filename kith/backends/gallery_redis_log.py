@@ -11,9 +11,11 @@ import redis
 from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript, checked
 from kith.errors import UnknownGallery
+from kith.free_memory import overwriting_freed
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Change, Op, Snapshot
 from kith.subjects import HistoryEntry
+from kith.wiping import wiped_when_dropped
 from kith.wire import from_json
 
 _log = logging.getLogger(__name__)
@@ -49,6 +51,15 @@ def read_changes(
     changes: dict[str, list[Change]] = {}
     if not names:
         return changes
+    # The replies are vectors, and who they are of may be forgotten tomorrow.
+    with overwriting_freed():
+        _read_entries(script, names, after, limit, changes)
+    return changes
+
+
+def _read_entries(
+    script: GalleryScript, names: Sequence[str], after: Mapping[str, int], limit: int, changes: dict[str, list[Change]]
+) -> None:
     for name, reply in zip(names, script.run([(name, "changes", after[name], limit) for name in names]), strict=True):
         if reply[0] == b"unknown_gallery":
             continue
@@ -59,7 +70,6 @@ def read_changes(
         elif entries:
             packed = script.rows.of(name, epoch.decode(), int(dimension), sealed == b"1")
             changes[name] = [_change(packed, *entry) for entry in entries]
-    return changes
 
 
 def _change(packed: Rows, number: bytes, flat: Sequence[bytes], payload: bytes, rows: Sequence[bytes]) -> Change:
@@ -81,6 +91,7 @@ def _change(packed: Rows, number: bytes, flat: Sequence[bytes], payload: bytes, 
     there = {slot: row for slot, row in zip(slots, rows[::2], strict=True) if row}
     qualities = np.frombuffer(b"".join(there.values()), OWNER)["quality"].astype(np.float32)
     vectors, altered = packed.unpack(b"".join(rows[1::2]))
+    vectors = wiped_when_dropped(vectors)
     held = [place for place in range(len(there)) if place not in altered]
     kept = [slot for place, slot in enumerate(there) if place not in altered]
     return Change(
@@ -116,10 +127,12 @@ def _entry(sequence: int, fields: Mapping[str, str], payload: bytes) -> HistoryE
     told = json.loads(payload)
     before: Any = told.get("before")
     after: Any = None
+    settings: Any = None
     if op is Op.SETTINGS:
         before, after = from_json(GallerySettings, before), from_json(GallerySettings, told["settings"])
     elif op is Op.MODEL:
         after = told["after"]
+        settings = tuple(from_json(GallerySettings, told[key]) for key in ("settings_before", "settings"))
     elif op is Op.DESCRIBE:
         before, after = tuple(before), (told["external_id"], told["metadata"])
     elif op in (Op.MOVE, Op.REMOVE) and before:
@@ -134,6 +147,7 @@ def _entry(sequence: int, fields: Mapping[str, str], payload: bytes) -> HistoryE
         gone=gone,
         before=before,
         after=after,
+        settings=settings,
     )
 
 
@@ -151,7 +165,8 @@ def read_snapshot(script: GalleryScript, name: str) -> Snapshot:
       that forget (`early`). We then read on until the forget itself: only from there on is the subject gone in truth.
     """
     while True:
-        snapshot = _read_parts(script, name)
+        with overwriting_freed():
+            snapshot = _read_parts(script, name)
         # Read after the parts: up to here at least the log must be replayed, as the parts may know of it.
         target, epoch = _position(script, name)
         while epoch == snapshot.epoch and snapshot.sequence < target:

@@ -50,6 +50,11 @@ class SealedRows:
         self._sealer = sealer
         self._what = what
 
+    @property
+    def sealing_key(self) -> bytes:
+        """The id of the key that seals."""
+        return self._sealer.sealing_key
+
     def pack(self, vectors: Vectors) -> list[bytes]:
         rows = self._sealer.seal_many(vectors)
         return [rows[start : start + self.width] for start in range(0, len(rows), self.width)]

@@ -1,6 +1,8 @@
 """Runs the galleries' Lua script, and turns what it answers into results or errors. gallery.lua documents the keys."""
 
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
@@ -8,6 +10,7 @@ from typing import Any, NoReturn
 
 import redis
 
+from kith.amending import description_changed, settings_changed
 from kith.backends.gallery_rows import RowFormats
 from kith.errors import (
     CannotMigrate,
@@ -23,19 +26,11 @@ from kith.errors import (
 )
 from kith.migration import lacking
 
+#: Of the script, after gallery.lua: gallery_enrol.lua and so on, in this order, for each uses what stands before it.
 _PARTS = (
-    *(
-        "gallery.lua",
-        "gallery_change.lua",
-        "gallery_undo.lua",
-        "gallery_read.lua",
-        "gallery_migrate.lua",
-        "gallery_reseal.lua",
-    ),
-    "gallery_holdings.lua",
+    *("subjects", "slots", "enrol", "change", "undo", "forget", "trim"),
+    *("read", "migrate", "reseal", "holdings", "run"),
 )
-#: As many arguments as any operation names; those of lists are read from ARGV.
-_DISPATCH = "return operations[ARGV[1]](ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9])\n"
 
 Call = tuple[Any, ...]
 
@@ -58,18 +53,34 @@ class GalleryScript:
         """One operation. subject, new: names for the error, as the caller wrote them."""
         return checked(name, self.run([(name, operation, *arguments)])[0], subject, new)
 
-    def run(self, calls: Sequence[Call]) -> list[Any]:
-        """Run operations in one round trip: (gallery, operation, *arguments) each; their raw replies."""
+    def change(
+        self, name: str, operation: str, *arguments: object, subject: str = "", new: str = "", discreet: bool = False
+    ) -> list[Any]:
+        """`ask` for what is done once, also when redis-py sends it again because the answer was lost: the second run
+        answers what the first one did. discreet: the answer, kept for that, tells of a person; it is deleted as soon as
+        it is here."""
+        request = self.key(name, f"r:{secrets.token_hex(16)}")
+        reply = self.run([(name, operation, *arguments)], request)[0]
+        if discreet:
+            # Where this fails it expires by itself.
+            with suppress(redis.exceptions.RedisError):
+                self.client.delete(request)
+        return checked(name, reply, subject, new)
+
+    def run(self, calls: Sequence[Call], *requests: str) -> list[Any]:
+        """Run operations in one round trip: (gallery, operation, *arguments) each; their raw replies. requests: the key
+        of the answer, for a change."""
         text, digest = self._script
         for attempt in range(2):
             with self.client.pipeline(transaction=False) as pipe:
                 for name, *arguments in calls:
-                    pipe.evalsha(digest, 2, self.key(name), f"{self.prefix}:galleries", *arguments)
+                    keys = self.key(name), f"{self.prefix}:galleries", *requests
+                    pipe.evalsha(digest, len(keys), *keys, *arguments)
                 try:
                     return pipe.execute()
                 except redis.exceptions.NoScriptError:
                     # A new or restarted server. Should some have run before the script was flushed, then running all
-                    # again changes nothing: only enrolments are sent together, and they know their template ids.
+                    # again changes nothing: what is sent together are enrolments, which know their template ids.
                     if attempt:
                         raise
             self.client.script_load(text)
@@ -78,7 +89,8 @@ class GalleryScript:
     @cached_property
     def _script(self) -> tuple[str, str]:
         folder = files("kith.backends")
-        text = "\n".join(folder.joinpath(part).read_text(encoding="utf-8") for part in _PARTS) + _DISPATCH
+        names = ("gallery.lua", *(f"gallery_{part}.lua" for part in _PARTS))
+        text = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
         # Redis names scripts by SHA-1; nothing is protected by it.
         return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -107,6 +119,15 @@ def _refuse(name: str, code: str, detail: str, subject: str, new: str) -> NoRetu
             raise SameSubject(f"{subject!r} and {new!r} are the same subject of gallery {name}")
         case "stale_key":
             raise KeysUnavailable(f"gallery {name} is sealed by a newer key than this process has read")
+        case "not_sealed_anew":
+            raise KeysUnavailable(
+                f"what change {new} of gallery {name} took away awaits its sealing anew; wait for kith keys rotate "
+                f"{name} --reseal, or run it again if it was interrupted"
+            )
+        case "set_meanwhile":
+            raise settings_changed(name)
+        case "noted_meanwhile":
+            raise description_changed(name, subject)
         case "model_mismatch":
             raise ModelMismatch(f"gallery {name} is of another model now: it has moved to it, or was made anew")
     _refuse_to_undo(name, code, new)

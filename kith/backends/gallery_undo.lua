@@ -25,12 +25,13 @@ local function bring_back(n, payload, vectors, told)
     return nil
   end
   redis.call('HSET', g .. ':names', record.name, n)
+  redis.call('HDEL', g .. ':ended', n)
   payload.undone = true
   redis.call('HSET', g .. ':payloads', math.abs(told), cjson.encode(payload) .. (vectors and '\n' .. vectors or ''))
   if record.external_id ~= '' and redis.call('HSETNX', g .. ':external', record.external_id, n) == 0 then
     record.external_id = ''
   end
-  list_name(n, record)
+  list_names(n, {record})
   record.templates = {}
   table.insert(record.changes, told)
   return record
@@ -52,6 +53,10 @@ function undo.remove(n, payload, undone, now_ms, _, vectors)
       return {'changed_since'}
     end
   end
+  if by_old_key(vectors, width(), redis.call('HGET', g .. ':meta', 'old_keys')) then
+    -- Brought back where rows have been sealed anew already, it would be lost with its key.
+    return {'not_sealed_anew'}
+  end
   local record
   if payload.before then
     record = bring_back(n, payload, vectors, undone)
@@ -61,15 +66,16 @@ function undo.remove(n, payload, undone, now_ms, _, vectors)
   if not record then
     return {'changed_since'}
   end
-  local sequence, bytes = next_sequence(), width()
+  local sequence = next_sequence()
   local slots, ids, templates = take_slots(#payload.templates), {}, {}
   for position, each in ipairs(payload.templates) do
-    local vector = string.sub(vectors, (position - 1) * bytes + 1, position * bytes)
-    templates[position] = {n, slots[position], each[1], vector, each[2], each[3], each[4], sequence}
+    local details = string.sub(cjson.encode({each[2], each[3], each[4]}), 2, -2)
+    templates[position] = {n, slots[position], each[1], details, tonumber(each[3]), sequence, position, each[5]}
+    table.insert(each[5], undone)
     ids[position] = each[1]
     table.insert(record.templates, each[1])
   end
-  put_templates(templates)
+  put_templates(templates, vectors, width())
   keep(n, record, sequence)
   return log('enrol', n, now_ms, sequence, slots,
     {n = n, id = record.id, name = record.name, templates = ids, created = payload.before and true or nil})
@@ -123,13 +129,9 @@ function operations.undo(sequence, now_ms)
   if redis.call('EXISTS', g .. ':meta') == 0 then
     return {'unknown_gallery'}
   end
-  local entry = tonumber(sequence) > 0 and redis.call('XRANGE', g .. ':log', sequence .. '-0', sequence .. '-0')[1]
-  if not entry then
+  local fields = tonumber(sequence) > 0 and entry_of(sequence)
+  if not fields then
     return {'no_such_change'}
-  end
-  local fields = {}
-  for position = 1, #entry[2], 2 do
-    fields[entry[2][position]] = entry[2][position + 1]
   end
   if fields.op == 'model' then
     return {'change_of_model'}

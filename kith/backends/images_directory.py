@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kith.backends.image_keys import checked, is_key
 from kith.errors import CorruptImage, EmptyImage, ImageTooLarge, KithError, MissingImage, StoreDenied, StoreUnavailable
-from kith.imagestore import content_key
+from kith.imagestore import StoredImage, content_key
 
 #: Half-written files of a writer that died are removed at start-up once they are this old; no put takes as long.
 STALE_AFTER_S = 3600
@@ -104,6 +104,24 @@ class DirectoryImageStore:
             raise self._mapped(failure) from failure
         return place.as_uri()
 
+    def listed(self, prefix: str = "", *, after: str = "", limit: int = 1000) -> list[StoredImage]:
+        """Images by key, see kith.imagestore.ImageStore. Raises StoreUnavailable, StoreDenied."""
+        found: list[StoredImage] = []
+        try:
+            for folder in self._folders(prefix[:2], after[:2]):
+                names = sorted(each.name for each in (self._root / folder).iterdir())
+                for key in (f"{folder}/{name}" for name in names):
+                    if is_key(key) and key.startswith(prefix) and key > after and (image := self._image(key)):
+                        found.append(image)
+                        if len(found) >= limit:
+                            return found
+        except FileNotFoundError:
+            # Nobody has put anything yet.
+            return found
+        except OSError as failure:
+            raise self._mapped(failure) from failure
+        return found
+
     def check(self) -> None:
         """Create the directory, write to it, sweep what dead writers left. Raises StoreUnavailable, StoreDenied."""
         try:
@@ -119,6 +137,18 @@ class DirectoryImageStore:
                     continue
         except OSError as failure:
             raise self._mapped(failure) from failure
+
+    def _folders(self, prefix: str, after: str) -> list[str]:
+        every = (each.name for each in os.scandir(self._root) if len(each.name) == 2 and each.is_dir())
+        return sorted(name for name in every if name.startswith(prefix) and name >= after)
+
+    def _image(self, key: str) -> StoredImage | None:
+        try:
+            facts = self._place(key).stat()
+        except FileNotFoundError:
+            # Deleted since its folder was read.
+            return None
+        return StoredImage(key, facts.st_size, facts.st_mtime_ns // 1_000_000)
 
     def _write(self, key: str, data: bytes) -> None:
         # mkstemp: mode 0600 and a name no other writer has, so that two puts of the same bytes never share a file.

@@ -5,12 +5,14 @@ import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from typing import TypeVar
 
 import urllib3
 from minio import Minio
 from minio.credentials.credentials import Credentials
 from minio.credentials.providers import Provider
+from minio.datatypes import Object
 
 from kith.backends.image_keys import checked, is_key
 from kith.backends.minio_errors import NoBucket, mapped
@@ -24,7 +26,7 @@ from kith.errors import (
     StoreDenied,
     StoreUnavailable,
 )
-from kith.imagestore import content_key
+from kith.imagestore import StoredImage, content_key
 from kith.settings import Store
 
 T = TypeVar("T")
@@ -134,6 +136,13 @@ class MinioImageStore:
             lambda: str(self._client.presigned_put_object(self._bucket, checked(key), expires=self._expiry)), key
         )
 
+    def listed(self, prefix: str = "", *, after: str = "", limit: int = 1000) -> list[StoredImage]:
+        """Images by key, see kith.imagestore.ImageStore. Raises StoreUnavailable, StoreDenied."""
+        try:
+            return self._call(lambda: self._listed(prefix, after, limit))
+        except NoBucket:
+            return []
+
     def check(self) -> None:
         """Reach the bucket, or create it. Raises StoreUnavailable or StoreDenied, naming the place."""
         if not self._call(lambda: self._client.bucket_exists(self._bucket)):
@@ -161,6 +170,11 @@ class MinioImageStore:
         finally:
             response.release_conn()
 
+    def _listed(self, prefix: str, after: str, limit: int) -> list[StoredImage]:
+        # S3 lists by the bytes of the names, which for ours is their order as text.
+        every = self._client.list_objects(self._bucket, prefix=prefix, recursive=True, start_after=after or None)
+        return list(islice(filter(None, map(_stored, every)), limit))
+
     def _create_bucket(self) -> None:
         try:
             self._call(lambda: self._client.make_bucket(self._bucket))
@@ -187,3 +201,10 @@ class MinioImageStore:
                 break
         # Without its cause: the frames below hold signed headers, and the message says what the cause said.
         raise error
+
+
+def _stored(found: Object) -> StoredImage | None:
+    """None for what is no image of ours."""
+    if found.object_name is None or not is_key(found.object_name) or found.last_modified is None:
+        return None
+    return StoredImage(found.object_name, found.size or 0, round(found.last_modified.timestamp() * 1000))

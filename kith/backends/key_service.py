@@ -16,8 +16,9 @@ def open_wrapper(source: str) -> "GuardedWrapper":
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as missing:
-        raise Misconfigured(f"security.kms: {source} cannot be loaded: {missing}") from missing
+    except Exception as fault:
+        # Whatever that code raises: it is somebody's own, and runs here for the first time.
+        raise Misconfigured(f"security.kms: {source} cannot be loaded: {type(fault).__name__}: {fault}") from fault
     if not callable(found):
         raise Misconfigured(f"security.kms: {source} is no callable that returns a key service")
     made = _asked("opening the key service", found)

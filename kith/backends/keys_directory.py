@@ -14,7 +14,6 @@ a key service and destroy the gallery's key there.
 import base64
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import secrets
@@ -25,11 +24,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from kith.backends.key_files import alone, discard, overwrite
 from kith.errors import KeysUnavailable, KithError, Misconfigured, Rejected, UnknownKey
-from kith.keys import SECRET_BYTES, SIGNING, Key, KeyRing, KeyWrapper, ring_name
+from kith.keys import RESERVED, SECRET_BYTES, Key, KeyRing, KeyWrapper, ring_name
 
 _VERSION = 1
 _SUFFIX = ".key"
+_NEW = ".new-"
+#: How long one waits for another process that writes here, which may be waiting for its key service.
+_LOCK_S = 20.0
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
@@ -49,7 +52,7 @@ class DirectoryKeys:
                 return []
             self._check_directory()
             named = [file.name.removesuffix(_SUFFIX) for file in self._directory.glob(f"*{_SUFFIX}")]
-        return sorted(name for name in named if name != SIGNING)
+        return sorted(name for name in named if name not in RESERVED)
 
     def ring(self, gallery: str) -> KeyRing:
         name = ring_name(gallery)
@@ -101,9 +104,7 @@ class DirectoryKeys:
                 # A file that cannot be read, or a service that is away, must not keep anybody from forgetting.
                 key_ids = ()
             place = self._place(name)
-            with place.open("r+b") as file:
-                _overwrite(file.fileno())
-            place.unlink()
+            discard(place)
             self._sync_directory()
             return key_ids
 
@@ -149,7 +150,10 @@ class DirectoryKeys:
 
     def _key(self, name: str, row: dict[str, Any]) -> Key:
         if "wrapped" not in row:
-            return Key(base64.b64decode(row["secret"], validate=True), int(row["created_ms"]))
+            secret = base64.b64decode(row["secret"], validate=True)
+            if len(secret) != SECRET_BYTES:
+                raise ValueError
+            return Key(secret, int(row["created_ms"]))
         wrapped = base64.b64decode(row["wrapped"], validate=True)
         if self._wrapper is None:
             raise Misconfigured(f"{self._place(name)} is wrapped by a key service; name it by the setting security.kms")
@@ -165,7 +169,7 @@ class DirectoryKeys:
         rows = [self._row(ring.gallery, key) for key in ring.keys]
         text = json.dumps({"kith_keys": _VERSION, "gallery": ring.gallery, "keys": rows}, indent=1) + "\n"
         # mkstemp: mode 0600 from its first moment.
-        handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=".new-")
+        handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=_NEW)
         try:
             with os.fdopen(handle, "w") as file:
                 file.write(text)
@@ -180,9 +184,9 @@ class DirectoryKeys:
                 self._sync_directory()
                 # Last: should we stop before, no key that is needed is lost.
                 if old is not None:
-                    _overwrite(old.fileno())
+                    overwrite(old.fileno())
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            discard(Path(temporary))
             raise
         return ring
 
@@ -195,18 +199,17 @@ class DirectoryKeys:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone among all processes that write here. The lock goes with the process that held it."""
+        """Alone among all processes that write here."""
         for directory in (*reversed(self._directory.parents), self._directory):
             # Each of them: `parents=True` would leave those it makes open to others.
             if not directory.exists():
                 directory.mkdir(mode=0o700, exist_ok=True)
         self._check_directory()
-        handle = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with alone(self._directory / ".lock", _LOCK_S):
+            # Whoever wrote these was killed: they would open the gallery still when its key is destroyed.
+            for left in self._directory.glob(f"{_NEW}*"):
+                discard(left)
             yield
-        finally:
-            os.close(handle)
 
     def _check_directory(self) -> None:
         mode = self._directory.stat().st_mode
@@ -230,9 +233,3 @@ class DirectoryKeys:
 
 def _new_key() -> Key:
     return Key(secrets.token_bytes(SECRET_BYTES), round(time.time() * 1000))
-
-
-def _overwrite(handle: int) -> None:
-    size = os.fstat(handle).st_size
-    os.pwrite(handle, secrets.token_bytes(size), 0)
-    os.fsync(handle)

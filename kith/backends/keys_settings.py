@@ -8,13 +8,12 @@ not in it has its keys in the directory.
 """
 
 import base64
-import binascii
 from collections.abc import Collection
 
 from pydantic import SecretStr
 
 from kith.errors import InvalidName, Misconfigured
-from kith.keys import SIGNING, Key, KeyRing, KeyStore, ring_name
+from kith.keys import RESERVED, SECRET_BYTES, Key, KeyRing, KeyStore, ring_name
 
 
 class SettingsKeys:
@@ -28,7 +27,7 @@ class SettingsKeys:
         return f"SettingsKeys({sorted(self._rings)!r}, {self._behind!r})"
 
     def galleries(self) -> list[str]:
-        return sorted({*self._rings, *self._behind.galleries()} - {SIGNING})
+        return sorted({*self._rings, *self._behind.galleries()} - RESERVED)
 
     def ring(self, gallery: str) -> KeyRing:
         return self._rings.get(gallery) or self._behind.ring(gallery)
@@ -70,7 +69,13 @@ def _parsed(text: str) -> dict[str, KeyRing]:
             raise Misconfigured(f"security.keys: gallery {name} is named twice")
         try:
             secrets = [base64.b64decode(each, validate=True) for each in listed.split(",")]
-        except binascii.Error:
+        except ValueError:
             raise Misconfigured(f"security.keys: a key of gallery {name} is not base64") from None
+        sizes = {len(secret) for secret in secrets} - {SECRET_BYTES}
+        if sizes:
+            raise Misconfigured(
+                f"security.keys: a key of gallery {name} has {min(sizes)} bytes, AES-256 needs {SECRET_BYTES} "
+                f"(openssl rand -base64 {SECRET_BYTES} makes one)"
+            )
         rings[name] = KeyRing(name, tuple(Key(secret) for secret in secrets))
     return rings

@@ -15,7 +15,9 @@
 --   P:waiting:LANE  zset    job id -> when it was sent: the jobs in stage `sent`
 --   P:due           zset    job id -> when the sweeper looks at it: the jobs in stage `started`, `deferred` or `saved`
 --   P:started:LANE  string  when the newest job of a lane that was ever started had been sent (first sendings only)
---   P:done:ID       string  ids of the job's entries in P:results, kept for a while so that a repeat is recognised
+--   P:done:ID       string  ids of the job's entries in P:results, or `cancelled`; kept for a while so that a repeat is
+--                           recognised
+--   P:asked:ID      string  what was asked under an idempotency key, as a digest (EmbedJob.asked): as long as the job is known
 --   P:results       stream  one entry per decision: gallery; trimmed by age and number
 --   P:results:told  hash    entry id -> the decision (JSON), until it is erased. Beside the stream, because XDEL only marks
 --                           an entry: its bytes stay, see gallery.lua. An erased entry stays where readers count on it
@@ -23,9 +25,10 @@
 --   P:worker:ID     string  heartbeat (JSON), expires             P:workers     set   worker ids
 --
 -- All keys of one installation live on one primary; the script derives key names, so it does not fit Redis Cluster.
+-- Preceded by sightings_tell.lua, which has `P` and `tell`.
 
-local P, op, id = ARGV[1], ARGV[2], ARGV[3]
-local job, due, done = P .. ':job:' .. id, P .. ':due', P .. ':done:' .. id
+local op, id = ARGV[2], ARGV[3]
+local job, due, done, asked = P .. ':job:' .. id, P .. ':due', P .. ':done:' .. id, P .. ':asked:' .. id
 local dead, order, results, told = P .. ':dead', P .. ':dead:order', P .. ':results', P .. ':results:told'
 
 local clock = redis.call('TIME')
@@ -41,6 +44,12 @@ end
 local function take(lane)
   redis.call('ZREM', due, id)
   redis.call('ZREM', waiting(lane), id)
+end
+
+-- The job is over: `word` is remembered for a while, and what had been asked for as long.
+local function remember(word, keep_s)
+  redis.call('SET', done, word, 'EX', keep_s)
+  redis.call('EXPIRE', asked, keep_s)
 end
 
 local function answered(token, answer)
@@ -83,17 +92,22 @@ local function trim(keep_ms, keep_entries, limit)
 end
 
 if op == 'accept' then
-  -- payload, lane, max_open, token, lane...
+  -- payload, lane, max_open, token, what is asked or '', lane...
   local said = said_before(ARGV[7])
   if said then return said end
-  if redis.call('EXISTS', job) == 1 then return 'open' end
-  if redis.call('EXISTS', done) == 1 then return 'done' end
-  if redis.call('HEXISTS', dead, id) == 1 then return 'dead' end
+  local known = redis.call('EXISTS', job) == 1 and 'open' or redis.call('EXISTS', done) == 1 and 'done'
+    or redis.call('HEXISTS', dead, id) == 1 and 'dead'
+  if known then
+    -- Who does not say what was asked is not compared with.
+    local before = ARGV[8] ~= '' and redis.call('GET', asked)
+    return before and before ~= ARGV[8] and 'other' or known
+  end
   local open = redis.call('ZCARD', due)
-  for i = 8, #ARGV do open = open + redis.call('ZCARD', waiting(ARGV[i])) end
+  for i = 9, #ARGV do open = open + redis.call('ZCARD', waiting(ARGV[i])) end
   if open >= tonumber(ARGV[6]) then return 'full' end
   redis.call('HSET', job, 'payload', ARGV[4], 'lane', ARGV[5], 'stage', 'sent', 'sent', now, 'sends', 1)
   redis.call('ZADD', waiting(ARGV[5]), now, id)
+  if ARGV[8] ~= '' then redis.call('SET', asked, ARGV[8]) end
   return answered(ARGV[7], 'new')
 end
 
@@ -131,10 +145,12 @@ if op == 'save' then
 end
 
 if op == 'publish' then
-  -- keep_done_s, keep_results_ms, keep_entries, deadline or '', decision... (none: the saved ones and their deadline)
+  -- keep_done_s, keep_results_ms, keep_entries, deadline or '', gallery, most sightings that wait, their number, sighting...,
+  -- decision... (none: the saved ones and their deadline). Answers 1 with the lane, and how old the job is.
   local was = redis.call('HMGET', job, 'lane', 'deadline')
   if not was[1] then return 0 end
-  local deadline, records = ARGV[7], {unpack(ARGV, 8)}
+  local seen = tonumber(ARGV[10])
+  local deadline, records = ARGV[7], {unpack(ARGV, 11 + seen)}
   if #records == 0 then
     if not was[2] then return 0 end
     deadline = was[2]
@@ -152,6 +168,8 @@ if op == 'publish' then
   trim(ARGV[5], ARGV[6], 2 * #records + 10)
   take(was[1])
   redis.call('DEL', job)
+  -- With the decisions, so that the watcher hears of each crop once, whatever is delivered twice.
+  if seen > 0 then tell(ARGV[8], {unpack(ARGV, 11, 10 + seen)}, tonumber(ARGV[9])) end
   local entries = {}
   for _, record in ipairs(records) do
     -- A decision names its gallery before anything that a caller wrote; quotes within values are escaped.
@@ -159,8 +177,10 @@ if op == 'publish' then
     redis.call('HSET', told, entry, record)
     entries[#entries + 1] = entry
   end
-  redis.call('SET', done, table.concat(entries, ' '), 'EX', ARGV[4])
-  return 1
+  remember(table.concat(entries, ' '), ARGV[4])
+  -- By the hour its producer wrote down; before anything that a caller wrote, as above.
+  local made = string.match(records[1] or '', '"created_ms":(%d+)')
+  return {1, was[1], now - (tonumber(made) or now)}
 end
 
 if op == 'finish' then
@@ -169,8 +189,22 @@ if op == 'finish' then
   if not lane then return 0 end
   take(lane)
   redis.call('DEL', job)
-  redis.call('SET', done, '', 'EX', ARGV[4])
+  remember('', ARGV[4])
   return 1
+end
+
+if op == 'cancel' then
+  -- keep_done_s. Only what nobody works on: of a job that was started, something may have been done already.
+  local was = redis.call('HMGET', job, 'stage', 'lane')
+  if not was[1] then
+    -- Also for who asks again because the answer was lost.
+    return redis.call('GET', done) == 'cancelled' and 'cancelled' or ''
+  end
+  if was[1] ~= 'sent' and was[1] ~= 'deferred' then return was[1] end
+  take(was[2])
+  redis.call('DEL', job)
+  remember('cancelled', ARGV[4])
+  return 'cancelled'
 end
 
 if op == 'defer' then
@@ -284,7 +318,10 @@ if op == 'amend' then
     redis.call('HDEL', key, ARGV[i])
     if ARGV[i + 2] ~= '' then redis.call('HSET', key, ARGV[i], ARGV[i + 2]) end
     if ARGV[4] == 'job' and ARGV[i] == 'payload' then redis.call('HSET', key, 'edited', 1) end
-    if ARGV[4] == 'dead' and ARGV[i + 2] == '' then redis.call('ZREM', order, ARGV[i]) end
+    if ARGV[4] == 'dead' and ARGV[i + 2] == '' then
+      redis.call('ZREM', order, ARGV[i])
+      redis.call('DEL', P .. ':asked:' .. ARGV[i])
+    end
   end
   return 1
 end

@@ -2,26 +2,35 @@
 
 import functools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
 import redis
 
 from kith import wire
-from kith.backends.redis_errors import mapped_redis_errors
+from kith.backends.redis_errors import mapped_redis_errors, refuses_writes
+from kith.backends.watching_script import telling
+from kith.errors import TooLate
 from kith.jobs import LANES, Decision, EmbedJob, Kind, Lane, Outcome
 from kith.ledger import Accepted, DeadLetter, JobState, OpenJob, Published, Stage, Start, WorkerBeat
 from kith.settings import Settings
+from kith.watching.news import Sighted, to_json
 
 #: Results dropped in one step; a server that is busy with us answers nobody else.
 _TRIM_AT_ONCE = 1000
 
 
 class RedisLedger:
-    """Implements kith.ledger.Ledger. Safe to call from many threads."""
+    """Implements kith.ledger.Ledger. Safe to call from many threads. answered: told of each job that is published here,
+    its lane and how many seconds it took since it was made."""
 
-    def __init__(self, client: "redis.Redis", settings: Settings) -> None:
+    def __init__(
+        self,
+        client: "redis.Redis",
+        settings: Settings,
+        answered: Callable[[Lane, float], None] = lambda _, __: None,
+    ) -> None:
         # Any: redis-py types every reply as a union of all protocols' replies; ours are bytes (RESP2, not decoded).
         self._redis: Any = client
         self._prefix = settings.redis.prefix
@@ -29,7 +38,9 @@ class RedisLedger:
         self._resend_ms = round(settings.jobs.resend_after_s * 1000)
         self._beat_ms = round(settings.worker.beat_lifetime_s * 1000)
         self._keep = (settings.results.keep_s * 1000, settings.results.keep_entries)
-        self._script = client.register_script(_source())
+        self._most_waiting = settings.watch.max_waiting
+        self._answered = answered
+        self._script = client.register_script(telling() + _source())
 
     def _run(self, operation: str, job_id: str = "", *args: str | int | float) -> Any:
         with mapped_redis_errors(f"ledger {operation}"):
@@ -37,12 +48,34 @@ class RedisLedger:
         return answer.decode() if isinstance(answer, bytes) else answer
 
     def accept_many(self, jobs: Sequence[EmbedJob]) -> list[Accepted]:
+        asked = [
+            (job.job_id, wire.to_json(job), job.lane, self._jobs.max_open, uuid.uuid4().hex, job.asked or "", *LANES)
+            for job in jobs
+        ]
+        if len(asked) == 1:
+            return [Accepted(self._run("accept", *asked[0]))]
         with mapped_redis_errors("ledger accept"):
-            calls = self._redis.pipeline(transaction=False)
-            for job in jobs:
-                asked = (wire.to_json(job), job.lane, self._jobs.max_open, uuid.uuid4().hex, *LANES)
-                self._script(args=(self._prefix, "accept", job.job_id, *asked), client=calls)
-            return [Accepted(answer.decode()) for answer in calls.execute()]
+            try:
+                answers = self._pipelined(asked)
+            except redis.exceptions.NoScriptError:
+                # A server that was emptied. Whatever was done all the same, because somebody loaded the script between
+                # two of the calls, is answered again by its token.
+                self._redis.script_load(self._script.script)
+                answers = self._pipelined(asked)
+        return [Accepted.NO_ROOM if isinstance(each, Exception) else Accepted(each.decode()) for each in answers]
+
+    def _pipelined(self, asked: Sequence[tuple[Any, ...]]) -> list[bytes | Exception]:
+        """The answers; where Redis refused to write some of them, and took others, its refusals."""
+        # Not by the script's own call, which asks the server each time whether it knows the script: a round trip more.
+        calls = self._redis.pipeline(transaction=False)
+        for each in asked:
+            calls.evalsha(self._script.sha, 0, self._prefix, "accept", *each)
+        answers: list[bytes | Exception] = calls.execute(raise_on_error=False)
+        faults = [each for each in answers if isinstance(each, Exception)]
+        # Memory is full from one command to the next: those before are accepted, and whoever asked has to hear it.
+        if len(faults) == len(answers) or not all(refuses_writes(each) for each in faults):
+            raise next(each for each in faults if len(faults) == len(answers) or not refuses_writes(each))
+        return answers
 
     def start(self, job_id: str, worker_id: str, delivery: str) -> Start:
         # Looked at again when the worker's silence would show, not at the job's timeout.
@@ -58,13 +91,28 @@ class RedisLedger:
         found = {int(name[2:]): text for name, text in fields.items() if name.startswith(b"d:")}
         return [wire.from_json(Decision, found[index]) for index in sorted(found)]
 
-    def publish(self, job_id: str, decisions: Sequence[Decision] = ()) -> Published:
+    def publish(self, job_id: str, decisions: Sequence[Decision] = (), sightings: Sequence[Sighted] = ()) -> Published:
+        keep = self._jobs.remember_done_s, *self._keep
+        gallery = decisions[0].gallery if decisions else ""
+        seen: list[str] = [to_json(each) for each in sightings]
         records = map(wire.to_json, decisions)
-        answer = self._run("publish", job_id, self._jobs.remember_done_s, *self._keep, _deadline(decisions), *records)
-        return {1: Published.NOW, 0: Published.BEFORE, -1: Published.LATE}[answer]
+        told = gallery, self._most_waiting, len(seen)
+        answer = self._run("publish", job_id, *keep, _deadline(decisions), *told, *seen, *records)
+        if isinstance(answer, int):
+            return {0: Published.BEFORE, -1: Published.LATE}[answer]
+        _, lane, age_ms = answer
+        # Its producer's clock may be ahead of the server's.
+        self._answered(Lane(lane.decode()), max(0, age_ms) / 1000)
+        return Published.NOW
 
     def finish(self, job_id: str) -> None:
         self._run("finish", job_id, self._jobs.remember_done_s)
+
+    def cancel(self, job_id: str) -> bool:
+        stage = self._run("cancel", job_id, self._jobs.remember_done_s)
+        if stage in (Stage.STARTED, Stage.SAVED):
+            raise TooLate(f"job {job_id} is being worked on ({stage}); it will be decided")
+        return bool(stage == "cancelled")
 
     def trim_results(self) -> None:
         while self._run("trim", "", *self._keep, _TRIM_AT_ONCE) == _TRIM_AT_ONCE:
@@ -108,6 +156,8 @@ class RedisLedger:
             (stage, reason), entries, letter = reads.execute()
         if stage is not None:
             return JobState(stage.decode(), reason=reason.decode() if reason else None)
+        if entries == b"cancelled":
+            return JobState("cancelled")
         if entries is not None:
             return JobState("done", entries=tuple(entries.decode().split()))
         if letter is not None:
@@ -168,6 +218,7 @@ class RedisLedger:
             writes = self._redis.pipeline(transaction=True)
             writes.hdel(self._key("dead"), dead_id)
             writes.zrem(self._key("dead", "order"), dead_id)
+            writes.delete(self._key("asked", dead_id))
             return bool(writes.execute()[0])
 
     def _key(self, *parts: str) -> str:

@@ -112,7 +112,7 @@ class MemoryMigrationStore:
             gallery.model_id, gallery.dimension = other.model_id, other.dimension
             gallery.settings, gallery.other = after, former
             former.switched = gallery.model_since = gallery.sequence + 1
-            return gallery.tell(Op.MODEL, 0, before=former.model_id, after=other.model_id)
+            return gallery.tell(Op.MODEL, 0, before=former.model_id, after=other.model_id, settings=(before, after))
 
     def end(self, name: str) -> None:
         with self._galleries.holding(name) as gallery:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import redis
 
+from kith.backends.gallery_redis_listing import settings_as_kept
 from kith.backends.gallery_redis_log import OWNER, read_snapshot
 from kith.backends.gallery_rows import RowFormats, Rows
 from kith.backends.gallery_script import Call, GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.errors import CannotMigrate, UnknownGallery
+from kith.errors import CannotMigrate, KeysUnavailable, UnknownGallery
 from kith.gallery_settings import GallerySettings
 from kith.jobs import now_ms
 from kith.journal import BLOCK_ROWS, FREE, Snapshot, Vectors
@@ -96,6 +97,14 @@ class RedisMigrationStore:
         return owned, since
 
     def put(self, name: str, model_id: str, vectors: Mapping[str, Vectors], unable: Mapping[str, str]) -> int:
+        try:
+            return self._put(name, model_id, vectors, unable)
+        except KeysUnavailable:
+            # Sealed anew since we read the keys. What was put before that stands, and is known by its ids.
+            self._script.rows.renew(name)
+            return self._put(name, model_id, vectors, unable)
+
+    def _put(self, name: str, model_id: str, vectors: Mapping[str, Vectors], unable: Mapping[str, str]) -> int:
         state = self.state(name)
         if state is None or state.model_id != model_id:
             return 0
@@ -149,17 +158,13 @@ class RedisMigrationStore:
         self, name: str, model_id: str, *, before: GallerySettings, after: GallerySettings, drop_unable: bool = False
     ) -> int:
         with mapped_redis_errors(f"switching the model of gallery {name}"):
-            # As it stands there: another version may write the same settings in other words.
-            text: Any = self._client.hget(self._key(name, "meta"), "settings")
-            if text is None:
-                raise UnknownGallery(f"there is no gallery {name}")
-            said = text if from_json(GallerySettings, text) == before else to_json(before)
+            said = settings_as_kept(self._script, name, before)
             call = ("migrate_switch", model_id, said, to_json(after), int(drop_unable), now_ms())
-            return int(self._script.ask(name, *call)[0])
+            return int(self._script.change(name, *call)[0])
 
     def end(self, name: str) -> None:
         with mapped_redis_errors(f"ending the migration of gallery {name}"):
-            self._script.ask(name, "migrate_end")
+            self._script.change(name, "migrate_end")
 
     def _packed(self, name: str, dimension: int) -> Rows:
         meta: Any = self._client.hmget(self._key(name, "meta"), "epoch", "sealed")

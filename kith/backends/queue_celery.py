@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 #: Waits between attempts to reach a broker that is away; past them the sweeper takes over.
 _RETRY_S = (0.1, 0.4)
 
+#: Patience of whoever only looks how much waits, to connect; seconds.
+_LOOK_S = 1.5
+
 
 def queue_name(settings: Settings, queue: str) -> str:
     """Broker-side name of a lane or of the publish queue: two installations may share one broker."""
@@ -164,7 +167,9 @@ class CeleryQueue:
         self._send(PUBLISH_TASK, [(job_id, PUBLISH_QUEUE)])
 
     def depth(self, queue: str) -> int:
-        with self._mapped(), self._app.connection_for_write() as connection, connection.channel() as channel:
+        # Whoever asks how things stand does not wait long to hear that the broker is away.
+        connecting = self._app.connection_for_write(connect_timeout=_LOOK_S)
+        with self._mapped(), connecting as connection, connection.channel() as channel:
             # Declared, not just looked up: before the first job of an installation its queue is not there yet.
             declared = self._app.amqp.queues[queue_name(self._settings, queue)].bind(channel)
             return int(declared.queue_declare().message_count)

@@ -31,10 +31,14 @@ def mapped_redis_errors(where: str) -> Iterator[None]:
         yield
     except _ROOTS as fault:
         text = " ".join(str(fault).split()) or type(fault).__name__
-        # redis-py cuts the first word off some replies it knows, and in a pipeline puts its own words before others.
-        full = isinstance(fault, redis_py.OutOfMemoryError) or any(word in text.split() for word in _FULL)
-        if full:
+        if refuses_writes(fault):
             raise StateFull(
                 f"{where}: Redis refuses writes ({text}); free memory or disk, or raise maxmemory"
             ) from fault
         raise StateUnavailable(f"{where}: {text}") from fault
+
+
+def refuses_writes(fault: Exception) -> bool:
+    """Whether this is how a server says that it has no room."""
+    # redis-py cuts the first word off some replies it knows, and in a pipeline puts its own words before others.
+    return isinstance(fault, redis_py.OutOfMemoryError) or any(word in str(fault).split() for word in _FULL)

@@ -9,19 +9,23 @@ from typing import Annotated
 import typer
 
 from kith.cli import (
+    api,
+    apikeys,
     audit,
     calibrate,
+    camera,
     config,
     cutoff,
     dead,
     demo,
     evaluate,
+    events,
     extend,
     faces,
     feedback,
     forget,
-    galleries,
     gallery,
+    images,
     keys,
     migrate,
     models,
@@ -29,11 +33,13 @@ from kith.cli import (
     receipts,
     results,
     status,
+    strangers,
     subjects,
     submit,
     synth,
     train,
     up,
+    webhook,
 )
 from kith.cli.exits import MEANINGS, Exit, exit_of
 from kith.cli.terminal import Globals, say
@@ -67,8 +73,8 @@ app = typer.Typer(
 )
 
 _SYSTEM = (
-    *(up, demo, faces, submit, results, feedback),
-    *(subjects, forget, galleries, gallery, cutoff, migrate, audit, keys, receipts, status, dead, config),
+    *(up, api, apikeys, demo, faces, submit, results, feedback, camera, events, strangers),
+    *(subjects, forget, gallery, cutoff, migrate, audit, keys, receipts, images, webhook, status, dead, config),
 )
 _LEARNING = (train, pack, extend, evaluate, calibrate, models, synth)
 

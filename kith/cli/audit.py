@@ -74,7 +74,8 @@ def verify(
     """Walk the whole log: is every entry as it was written, is none missing? Status 1 when not.
 
     Keep the end it prints where whoever administers Redis cannot reach it. Against it, --against, a log shows that was
-    written anew from beginning to end.
+    written anew from beginning to end. An end that was cut off by age since proves nothing, which is status 1 too: keep
+    a new one more often than security.audit_keep_s.
     """
     kept = None
     if against is not None:
@@ -85,16 +86,19 @@ def verify(
     with client_for(context) as client:
         verdict = client.audit.verify(kept)
     if as_json:
-        answer_json({"intact": verdict.broken is None, **asdict(verdict)})
+        answer_json({"intact": verdict.broken is None and verdict.compared is not False, **asdict(verdict)})
     elif verdict.broken is None:
         trimmed = f"; {verdict.anchor.number} before them were cut off by age" if verdict.anchor.number else ""
         answer(f"all {verdict.checked} entries are as they were written{trimmed}")
-        if kept is not None and kept.number < verdict.anchor.number:
-            say(f"kith: entry {kept.number}, to be compared with, was cut off by age; keep a newer end")
+        if kept is not None and not verdict.compared:
+            say(
+                f"kith: entry {kept.number}, to be compared with, was cut off, so nothing says that this is the log it "
+                "was in; keep the new end"
+            )
         answer(f"the end: {verdict.head}")
     else:
         answer(f"entry {verdict.broken} is wrong: {verdict.why}; {verdict.checked} before it are as they were written")
-    if verdict.broken is not None:
+    if verdict.broken is not None or verdict.compared is False:
         raise typer.Exit(Exit.FAILED)
 
 

@@ -1,12 +1,13 @@
 """kith calibrate: the cutoff that lets in as few strangers as asked, at the size of a gallery."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
 
+from kith.amending import amend_settings
 from kith.calibration import AtSize, Calibration, calibrate_gallery
 from kith.calibration import calibrate as calibrate_people
 from kith.checkpoints import Pack, load_pack
@@ -22,14 +23,15 @@ from kith.cli.terminal import (
     client_for,
     folder,
     plain_table,
+    say,
     settings_for,
 )
 from kith.client import Client
+from kith.deriving import aiming_at, derived
 from kith.errors import Rejected
 from kith.evaluation.bootstrap import Estimate, Refused, percent
-from kith.gallery_cutoff import rounded_up
-from kith.gallery_settings import CutoffRecord
-from kith.jobs import now_ms
+from kith.gallery_cutoff import Derived, grows_to
+from kith.gallery_settings import Scoring
 from kith.packs.shipped import resolve_pack
 
 app = typer.Typer()
@@ -69,7 +71,7 @@ def calibrate(
     ] = None,
     templates: Annotated[int, typer.Option(min=1, help="With --data: pictures enrolled per subject.")] = 2,
     apply: Annotated[
-        bool, typer.Option("--apply", help="With --gallery: its cutoff from now on, kept at this rate as it grows.")
+        bool, typer.Option("--apply", help="With --gallery: a cutoff that holds this rate as it grows, from now on.")
     ] = False,
     aligned: Aligned = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
@@ -81,7 +83,7 @@ def calibrate(
     \b
     kith calibrate PACK --data faces/ --subjects 200   galleries drawn from it
     kith calibrate --gallery staff --fpir 0.01         by its own templates
-    kith calibrate --gallery staff --fpir 0.01 --apply and use it from now on, kept up as the gallery grows
+    kith calibrate --gallery staff --fpir 0.01 --apply aim at it from now on, as kith cutoff --fpir does
 
     Measured in 3 / FPIR searches at least; at sizes the faces do not reach, extrapolated by a rule, and marked so.
     Status 1 when the cutoff at the size asked for could not be measured.
@@ -112,14 +114,14 @@ def calibrate(
     applied = None
     if apply and isinstance(cutoff, Estimate):
         with client_for(context) as client:
-            applied = _apply(client, gallery or "", found, cutoff)
+            applied = _apply(client, gallery or "", fpir, seed)
     if as_json:
         answer_json(
             {
                 "model_id": faces.model_id,
                 "calibrated_on": faces.words,
                 "skipped": faces.skipped,
-                "applied": applied,
+                "applied": applied and applied.cutoff,
                 **_plain(found),
             }
         )
@@ -129,23 +131,11 @@ def calibrate(
         raise typer.Exit(Exit.FAILED)
 
 
-def _apply(client: Client, gallery: str, found: Calibration, cutoff: Estimate) -> float:
-    """Make it the gallery's cutoff and its rate the gallery's target; the cutoff as set."""
-    applied, info = rounded_up(cutoff.value), client.galleries.info(gallery)
-    record = CutoffRecord(
-        fpir=found.fpir,
-        how="measured",
-        low=cutoff.low,
-        high=cutoff.high,
-        searches=found.cutoff.trials,
-        subjects=info.subjects,
-        templates=info.templates,
-        model_id=info.model_id,
-        at_ms=now_ms(),
-        why=f"from {found.cutoff.trials:,} templates, each searched among the other subjects (kith calibrate)",
-    )
-    client.galleries.configure(gallery, replace(info.settings, cutoff=applied, fpir=found.fpir, record=record))
-    return applied
+def _apply(client: Client, gallery: str, fpir: float, seed: int) -> Derived:
+    """Make `fpir` the gallery's target, with the cutoff that upkeep would derive for it, and say what that rests on."""
+    found = derived(client, gallery, fpir, seed)
+    amend_settings(client.galleries, gallery, lambda info: aiming_at(info, found))
+    return found
 
 
 def _of_folder(model: Pack, data: Path, aligned: bool, device: str, quiet: bool) -> _Faces:
@@ -162,6 +152,9 @@ def _of_folder(model: Pack, data: Path, aligned: bool, device: str, quiet: bool)
 def _of_gallery(context: typer.Context, gallery: str | None) -> _Faces:
     with client_for(context) as client:
         snapshot = client.snapshot(gallery)
+    if snapshot.settings.scoring is not Scoring.BEST:
+        scored = f"gallery {snapshot.name} scores by {snapshot.settings.scoring}, this table by the best template"
+        say(f"kith: {scored}; kith cutoff {snapshot.name} --fpir derives what it needs")
     vectors, owners = snapshot.templates()
     words = f"gallery {snapshot.name}: {len(vectors):,} templates of {len(set(owners.tolist())):,} subjects"
     return _Faces(vectors, owners, snapshot.model_id, words, {})
@@ -183,7 +176,7 @@ def _plain(found: Calibration) -> dict[str, Any]:
     }
 
 
-def _show(found: Calibration, faces: _Faces, applied: float | None, gallery: str | None) -> None:
+def _show(found: Calibration, faces: _Faces, applied: Derived | None, gallery: str | None) -> None:
     answer(f"{faces.words}; {found.templates_per_subject:.3g} templates a subject, model {faces.model_id}")
     at = found.cutoff
     answer(f"\nFPIR {percent(found.fpir)} at {at.subjects:,} subjects: {_words(at)}")
@@ -200,7 +193,9 @@ def _show(found: Calibration, faces: _Faces, applied: float | None, gallery: str
     if len(faces.skipped) > _MOST_LINES:
         answer(f"  … and {len(faces.skipped) - _MOST_LINES} more skipped (--json lists all)")
     if applied is not None:
-        answer(f"gallery {gallery} now has the cutoff {applied:.4f}, and aims at FPIR {percent(found.fpir)}")
+        holds = "" if applied.record.how == "default" else f" up to {grows_to(applied.record.subjects):,} subjects"
+        answer(f"gallery {gallery} now has the cutoff {applied.cutoff:.4f}, for FPIR {percent(found.fpir)}{holds}")
+        answer(f"  {applied.record.how} {applied.record.why}")
 
 
 def _words(at: AtSize) -> str:

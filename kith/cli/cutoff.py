@@ -7,24 +7,25 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from kith.amending import amend_settings
 from kith.calibration_samples import Truth
 from kith.cli.extras import needs_training
+from kith.cli.recent import HOURS, Hours, Preview
 from kith.cli.terminal import Json, answer, answer_json, client_for
 from kith.cli.wording import line_of, time_of
 from kith.client import Client
 from kith.decision import Rule
 from kith.default_cutoff import default_cutoff
+from kith.deriving import aiming_at, derived
 from kith.evaluation.bootstrap import percent
-from kith.gallery_cutoff import Derived, derive, is_stale, rate_now
-from kith.gallery_settings import GallerySettings
-from kith.jobs import Decision, now_ms
-from kith.preview import Preview, would_change
+from kith.gallery_cutoff import LEAST_FPIR, Derived, grows_to, is_of_such_scores, is_stale, rate_now
+from kith.gallery_settings import CutoffRecord, GallerySettings
+from kith.preview import WouldChange, would_change
+from kith.recent import recent, rule_of
 from kith.subjects import GalleryInfo
-from kith.view import Replica
 
 app = typer.Typer()
 
-_PAGE = 500
 #: Changed decisions shown to a person; --json has them all.
 _MOST_LINES = 10
 
@@ -37,7 +38,6 @@ class _Asked:
     fpir: float | None
     clear: bool
     margin: float | None
-    seed: int
 
     @property
     def anything(self) -> bool:
@@ -58,8 +58,8 @@ def cutoff(
     margin: Annotated[
         float | None, typer.Option(min=0, max=2, help="How far the nearest must be ahead of the next subject.")
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Only show what would change.")] = False,
-    hours: Annotated[float, typer.Option(min=0, help="How far back recent decisions are looked at.")] = 24.0,
+    preview: Preview = False,
+    hours: Hours = HOURS,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the scores of judged searches and the cutoff, as PNG.")
     ] = None,
@@ -77,11 +77,16 @@ def cutoff(
     Derived from searches that were judged (kith feedback), else from the gallery's own templates; with too little of
     both a conservative default applies, and what is missing is said.
     """
-    asked = _Asked(by_hand, fpir, clear, margin, seed)
+    asked = _Asked(by_hand, fpir, clear, margin)
     if (by_hand is not None) + (fpir is not None) + clear > 1:
         raise typer.BadParameter("a cutoff is --set, derived for an --fpir, or --clear-ed; only one of them")
     if fpir is not None and not 0 < fpir < 1:
         raise typer.BadParameter(f"a rate lies between 0 and 1; --fpir 0.001 is one in a thousand, not {fpir:g}")
+    if fpir is not None and fpir < LEAST_FPIR:
+        needed = (
+            f"{3 / LEAST_FPIR:,.0f} judged searches of strangers to show {LEAST_FPIR:g}, the least that can be asked"
+        )
+        raise typer.BadParameter(f"--fpir {fpir:g} is a rate that nobody could show: it takes {needed}")
     if preview and not asked.anything:
         raise typer.BadParameter("--preview of what? add --set, --fpir, --clear or --margin")
     with client_for(context) as client:
@@ -89,20 +94,21 @@ def cutoff(
         info = client.galleries.info(name)
         said: dict[str, Any] = {}
         if asked.anything:
-            wanted = _wanted(client, info, asked)
-            decisions = _recent(client, name, hours)
-            now = _rule(client, info.settings, decisions)
+            found = None if fpir is None else derived(client, name, fpir, seed)
+            wanted = _wanted(info, asked, found)
+            decisions = recent(client, name, info.model_id, hours)
+            now = rule_of(client, info.settings, info.model_id, decisions)
             # What workers used so far says nothing of a gallery whose own cutoff is taken away.
-            new = replace(now, margin=_margin(client, wanted)) if _same(info, wanted) else _rule(client, wanted, [])
-            found = would_change(decisions, now, new)
-            said = {"preview": _plain(found), "applied": not preview}
+            new = rule_of(client, wanted, info.model_id, decisions if _same(info, wanted) else [])
+            change = would_change(decisions, now, new)
+            said = {"preview": _plain(change), "applied": not preview}
             if not as_json:
-                _show_preview(found, now, new, hours)
+                _show_preview(change, now, new, hours)
             if preview:
                 # Where it would stand.
                 info = replace(info, settings=wanted)
             else:
-                client.galleries.configure(name, wanted)
+                amend_settings(client.galleries, name, lambda info: _wanted(info, asked, found))
                 info = client.galleries.info(name)
         if plot is not None:
             _draw(client, info, plot, seed)
@@ -113,7 +119,7 @@ def cutoff(
         _show(info, judged)
 
 
-def _wanted(client: Client, info: GalleryInfo, asked: _Asked) -> GallerySettings:
+def _wanted(info: GalleryInfo, asked: _Asked, found: Derived | None) -> GallerySettings:
     settings = info.settings
     if asked.margin is not None:
         settings = replace(settings, margin=asked.margin)
@@ -122,41 +128,7 @@ def _wanted(client: Client, info: GalleryInfo, asked: _Asked) -> GallerySettings
     if asked.cutoff is not None:
         # By hand: without a target, or upkeep would derive another one.
         return replace(settings, cutoff=asked.cutoff, record=None, fpir=None)
-    if asked.fpir is None:
-        return settings
-    found = _derive(client, info, asked.fpir, asked.seed)
-    return replace(settings, cutoff=found.cutoff, record=found.record, fpir=asked.fpir)
-
-
-def _derive(client: Client, info: GalleryInfo, fpir: float, seed: int) -> Derived:
-    at_ms = now_ms()
-    samples = client.samples.samples(info.name)
-    view = Replica(client.snapshot(info.name)).view
-    # What is missing must not lower the cutoff in force.
-    default = max(default_cutoff(client.settings), -1.0 if view.settings.cutoff is None else view.settings.cutoff)
-    return derive(view, samples, fpir, np.random.default_rng(seed), default=default, at_ms=at_ms)
-
-
-def _recent(client: Client, gallery: str, hours: float) -> list[Decision]:
-    found: list[Decision] = []
-    last = f"{now_ms() - round(hours * 3_600_000)}-0"
-    while page := client.results.after(last, limit=_PAGE):
-        found += [each.decision for each in page if each.decision.gallery == gallery]
-        last = page[-1].entry_id
-    return found
-
-
-def _rule(client: Client, settings: GallerySettings, decisions: list[Decision]) -> Rule:
-    """The rule of `settings`; decisions: made by it, oldest first."""
-    if settings.cutoff is not None:
-        return Rule(settings.cutoff, _margin(client, settings))
-    # The workers know their model's cutoff better than we do, who may run where it is not.
-    used = [each.cutoff for each in decisions if each.cutoff is not None]
-    return Rule(used[-1] if used else default_cutoff(client.settings), _margin(client, settings))
-
-
-def _margin(client: Client, settings: GallerySettings) -> float:
-    return client.settings.decisions.margin if settings.margin is None else settings.margin
+    return settings if found is None else aiming_at(replace(info, settings=settings), found)
 
 
 def _same(info: GalleryInfo, wanted: GallerySettings) -> bool:
@@ -168,13 +140,13 @@ def _draw(client: Client, info: GalleryInfo, file: Path, seed: int) -> None:
         from kith.evaluation.cutoff_plot import cutoff_plot  # noqa: PLC0415
         from kith.evaluation.plots import LIGHT, png  # noqa: PLC0415
     settings, record = info.settings, info.settings.record
-    searches = _derive(client, info, settings.fpir or 0.01, seed).searches
+    searches = derived(client, info.name, settings.fpir or 0.01, seed).searches
     mated = [
         each.score
         for each in client.samples.samples(info.name)
         if each.truth is Truth.MATED and each.model_id == info.model_id
     ]
-    where = default_cutoff(client.settings) if settings.cutoff is None else settings.cutoff
+    where = default_cutoff(client.settings, info.model_id) if settings.cutoff is None else settings.cutoff
     known = record is not None and record.low is not None and record.high is not None
     interval = (record.low, record.high) if known else None  # type: ignore[union-attr]
     file.write_bytes(png(cutoff_plot(np.array(mated), searches.scores, where, interval, LIGHT)))  # type: ignore[arg-type]
@@ -190,8 +162,9 @@ def _standing(info: GalleryInfo, judged: int) -> dict[str, Any]:
         "subjects": info.subjects,
         "templates": info.templates,
         "record": None if record is None else asdict(record),
-        "stale": None if record is None else is_stale(record, info.subjects, info.templates, info.model_id),
-        "fpir_now": None if record is None else rate_now(record, info.subjects),
+        "stale": None if record is None else _stale(info, record),
+        "fpir_now": None if record is None or record.how == "default" else _rate(info, record),
+        "holds_to": None if record is None or record.how == "default" else grows_to(record.subjects),
         "judged": judged,
     }
 
@@ -215,14 +188,26 @@ def _show(info: GalleryInfo, judged: int) -> None:
 def _validity(info: GalleryInfo) -> str:
     record = info.settings.record
     assert record is not None
-    rate = percent(float(f"{rate_now(record, info.subjects):.2g}"))
-    if not is_stale(record, info.subjects, info.templates, info.model_id):
-        return f"valid, by rule FPIR {rate}"
+    if not _stale(info, record):
+        if record.how == "default":
+            return "in force until there is more to go by"
+        to = f"{grows_to(record.subjects):,} subjects with {grows_to(record.templates):,} templates"
+        return f"valid, the rate holds up to {to}"
     remedy = "upkeep derives it anew" if info.settings.fpir else f"kith cutoff {info.name} --fpir {record.fpir:g}"
-    return f"stale, by rule FPIR {rate}; {remedy}"
+    if record.how == "default" or not is_of_such_scores(record, info.model_id, info.settings.scoring):
+        return f"stale; {remedy}"
+    return f"stale, by rule an FPIR of up to {percent(float(f'{_rate(info, record):.2g}'))}; {remedy}"
 
 
-def _show_preview(found: Preview, now: Rule, new: Rule, hours: float) -> None:
+def _stale(info: GalleryInfo, record: CutoffRecord) -> bool:
+    return is_stale(record, info.subjects, info.templates, info.model_id, info.settings.scoring)
+
+
+def _rate(info: GalleryInfo, record: CutoffRecord) -> float:
+    return rate_now(record, info.subjects, info.templates)
+
+
+def _show_preview(found: WouldChange, now: Rule, new: Rule, hours: float) -> None:
     rules = " → ".join(f"{each.cutoff:.4f} (margin {each.margin:g})" for each in (now, new))
     answer(f"cutoff {rules}: of {found.looked_at:,} faces judged in the last {hours:g} hours")
     answer(f"  {len(found.named):,} more would be named, {len(found.unnamed):,} would not be named any more")
@@ -233,7 +218,7 @@ def _show_preview(found: Preview, now: Rule, new: Rule, hours: float) -> None:
             answer(f"  … and {len(changes) - _MOST_LINES:,} more {verb} (--json lists all)")
 
 
-def _plain(found: Preview) -> dict[str, Any]:
+def _plain(found: WouldChange) -> dict[str, Any]:
     def plain(changes: Any) -> list[dict[str, Any]]:
         return [
             {"decision_id": each.decision.decision_id, "face": each.face, "nearest": each.nearest} for each in changes

@@ -66,7 +66,7 @@ def demo(
 def _play(stack: Stack, cast: Cast, screen: Screen, aligned: bool) -> None:
     began_s = time.monotonic()
     with ExitStack() as held:
-        with screen.busy("starting Valkey, an embed worker, a publish worker and upkeep …"):
+        with screen.busy("starting Valkey, workers for embedding, publishing, upkeep and watching …"):
             held.enter_context(running(stack))
             client = held.enter_context(Client.open(stack.settings))
         _introduce(stack, client, screen, time.monotonic() - began_s)

@@ -1,5 +1,6 @@
 """kith forget: erase a person everywhere, with a signed receipt; and look whether anything is left."""
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kith.cli.exits import Exit
+from kith.cli.previewing import show_effect
+from kith.cli.recent import HOURS, Hours, Preview
 from kith.cli.terminal import Gallery, Json, answer, answer_json, client_for, say
 from kith.cli.wording import receipt_lines
 from kith.client import Client
+from kith.proposed_changes import forgotten
 
 if TYPE_CHECKING:
     from kith.receipts import SignedReceipt
@@ -33,9 +37,11 @@ def forget(
         list[str] | None, typer.Option("--name", help="With --check: a name to look for within longer texts too.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    preview: Preview = False,
+    hours: Hours = HOURS,
     as_json: Json = False,
 ) -> None:
-    """Erase a person: vectors, journal, pictures, decisions, jobs, dead letters, samples, workers' copies. No way back.
+    """Erase a person: vectors, journal, pictures, decisions, events, jobs, dead letters, samples, copies. No way back.
 
     \b
     kith forget "Ada Lovelace" -g staff              asks, erases, and writes a signed receipt
@@ -52,12 +58,17 @@ def forget(
             return
         assert subject is not None
         where = gallery or client.settings.gallery.default
+        if preview:
+            ids = client.galleries.forgettable(where, subject)
+            show_effect(client, where, lambda now: forgotten(now, subject, ids), hours, as_json=as_json)
+            return
+        folder = _folder(client, receipt)
         if not yes:
             _ask(where, subject)
         saved: list[Path] = []
 
         def keep(signed: "SignedReceipt") -> None:
-            saved.append(_save(client, signed, receipt))
+            saved.append(_save(signed, receipt or folder / _name(signed)))
 
         signed = client.forget(subject, gallery=where, save=keep)
     if as_json:
@@ -76,13 +87,25 @@ def _ask(gallery: str, subject: str) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _save(client: Client, signed: "SignedReceipt", file: Path | None) -> Path:
+def _folder(client: Client, receipt: Path | None) -> Path:
+    """Where the receipt goes; found out before anything is erased, for there is no other proof."""
+    folder = client.settings.home.expanduser() / "receipts" if receipt is None else receipt.parent
+    if receipt is None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif receipt.is_dir() or not folder.is_dir():
+        raise typer.BadParameter(f"--receipt {receipt} is a folder, or is in none that is there; name a file in one")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise typer.BadParameter(f"the receipt cannot be written to {folder}; name another place by --receipt")
+    return folder
+
+
+def _name(signed: "SignedReceipt") -> str:
+    return f"{signed.receipt.gallery}-{signed.receipt.sequence}-{signed.receipt.subject_id}.json"
+
+
+def _save(signed: "SignedReceipt", file: Path) -> Path:
     from kith.receipts import save  # noqa: PLC0415 (as in kith.cli.receipts)
 
-    if file is None:
-        folder = client.settings.home.expanduser() / "receipts"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = folder / f"{signed.receipt.gallery}-{signed.receipt.sequence}-{signed.receipt.subject_id}.json"
     save(signed, file)
     return file
 

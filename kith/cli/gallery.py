@@ -1,15 +1,18 @@
-"""kith gallery: what galleries there are and how they are set, and corrections of who is who."""
+"""kith gallery: what galleries there are, how they are set, and what is noted of people."""
 
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
 
-from kith.cli import gallery_files, gallery_journal
+from kith.amending import amend_description, amend_settings
+from kith.cli import gallery_corrections, gallery_files, gallery_journal
 from kith.cli.galleries import show_galleries
+from kith.cli.gallery_corrections import done
 from kith.cli.terminal import Json, answer, answer_json, client_for
 from kith.cli.wording import time_of
 from kith.gallery_settings import GallerySettings, Scoring
+from kith.subjects import SubjectDetail
 
 app = typer.Typer()
 _group = typer.Typer(
@@ -17,16 +20,11 @@ _group = typer.Typer(
     help="Galleries: their settings, corrections of who is who, their history, and moving them as files.",
 )
 app.add_typer(_group, name="gallery", rich_help_panel="Galleries")
-for _part in (gallery_journal, gallery_files):
+for _part in (gallery_corrections, gallery_journal, gallery_files):
     _group.add_typer(_part.app)
 
 Name = Annotated[str, typer.Argument(metavar="GALLERY", show_default=False)]
 _Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name.", show_default=False)]
-_Templates = Annotated[
-    list[str],
-    typer.Option("--templates", "-t", metavar="ID", help="A template of theirs (kith subjects show); repeat it."),
-]
-_To = Annotated[str, typer.Option("--to", metavar="NAME", help="Whose they are.")]
 _Margin = Annotated[float | None, typer.Option(min=0, max=2, help="How far the nearest must be ahead of the next.")]
 _Scoring = Annotated[Scoring | None, typer.Option(help="How the templates of a subject make one score.")]
 _Probes = Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="Erase what was asked; 0: as installed.")]
@@ -102,60 +100,8 @@ def set_(
     if not changes:
         raise typer.BadParameter("name a setting to change; kith gallery show has them all")
     with client_for(context) as client:
-        settings = replace(client.galleries.info(gallery).settings, **changes)
-        sequence = client.galleries.configure(gallery, settings)
-    _done(f"gallery {gallery} is set: {'; '.join(settings_lines(settings))}", sequence, as_json)
-
-
-@_group.command()
-def merge(
-    context: typer.Context,
-    gallery: Name,
-    subject: Annotated[str, typer.Argument(metavar="FROM", help="Who is no more.", show_default=False)],
-    into: Annotated[str, typer.Argument(metavar="INTO", help="Who gets the templates.", show_default=False)],
-    as_json: Json = False,
-) -> None:
-    """Two names are one person: give all templates of FROM to INTO."""
-    with client_for(context) as client:
-        sequence = client.galleries.merge(gallery, subject, into)
-    _done(f"{subject} is {into} now", sequence, as_json)
-
-
-@_group.command()
-def split(
-    context: typer.Context, gallery: Name, subject: _Subject, templates: _Templates, to: _To, as_json: Json = False
-) -> None:
-    """One name is two people: give some templates to somebody new."""
-    with client_for(context) as client:
-        if any(each.name == to for each in client.galleries.subjects(gallery)):
-            raise typer.BadParameter(f"somebody is called {to!r} already; kith gallery move gives templates to them")
-        sequence = client.galleries.move(gallery, subject, templates, to)
-    _done(f"{to} has {len(templates)} templates of {subject} now", sequence, as_json)
-
-
-@_group.command()
-def move(
-    context: typer.Context, gallery: Name, subject: _Subject, templates: _Templates, to: _To, as_json: Json = False
-) -> None:
-    """Templates of one person are another's: give them to somebody who is there."""
-    with client_for(context) as client:
-        client.galleries.show(gallery, to)
-        sequence = client.galleries.move(gallery, subject, templates, to)
-    _done(f"{to} has {len(templates)} templates of {subject} now", sequence, as_json)
-
-
-@_group.command()
-def remove(
-    context: typer.Context,
-    gallery: Name,
-    subject: _Subject,
-    templates: Annotated[list[str], typer.Argument(metavar="TEMPLATE...", show_default=False)],
-    as_json: Json = False,
-) -> None:
-    """Take templates out; undo brings them back. (kith forget erases.)"""
-    with client_for(context) as client:
-        sequence = client.galleries.remove(gallery, subject, templates)
-    _done(f"{len(templates)} templates of {subject} are removed", sequence, as_json)
+        settings, sequence = amend_settings(client.galleries, gallery, lambda info: replace(info.settings, **changes))
+    done(f"gallery {gallery} is set: {'; '.join(settings_lines(settings))}", sequence, as_json)
 
 
 @_group.command()
@@ -174,11 +120,13 @@ def describe(
     if external_id is None and not notes:
         raise typer.BadParameter("name an --external-id or --metadata")
     with client_for(context) as client:
-        known = client.galleries.show(gallery, subject)
-        said = {key: value for key, value in {**known.metadata, **notes}.items() if value}
-        their = known.external_id if external_id is None else external_id or None
-        sequence = client.galleries.describe(gallery, subject, external_id=their, metadata=said)
-    _done(f"{subject} is described", sequence, as_json)
+
+        def noted(known: SubjectDetail) -> tuple[str | None, dict[str, str]]:
+            said = {key: value for key, value in {**known.metadata, **notes}.items() if value}
+            return known.external_id if external_id is None else external_id or None, said
+
+        sequence = amend_description(client.galleries, gallery, subject, noted)
+    done(f"{subject} is described", sequence, as_json)
 
 
 @_group.command()
@@ -216,10 +164,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise typer.BadParameter(f"{text!r} is not KEY=VALUE")
     return key, value
-
-
-def _done(what: str, sequence: int, as_json: bool) -> None:
-    if as_json:
-        answer_json({"sequence": sequence})
-    else:
-        answer(f"{what} (change {sequence})")

@@ -1,6 +1,6 @@
 """kith gallery export, import, restore: galleries as files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +23,7 @@ _File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 _Images = Annotated[bool, typer.Option("--images", help="The pictures of the templates as well.")]
 #: Refusals shown to a person; --json has them all.
 _MOST_LINES = 20
+_TABLES = (".csv", ".npy", ".npz")
 
 
 @app.command()
@@ -82,8 +83,16 @@ def import_(
 
     Interrupted, the same command goes on where it was. Rows that are refused are listed; the others are not harmed.
     """
+    kind = file.suffix.lower()
+    if kind in _TABLES:
+        _refuse({"--images": images}, "exported galleries")
+    else:
+        of_tables = {"--normalise": normalise, "--model": model, "--again": again}
+        _refuse(of_tables, f"tables, which end in {', '.join(_TABLES)}")
+    if kind != ".npy":
+        _refuse({"--names": names}, "vectors that end in .npy")
     with client_for(context) as client, counting(quiet=as_json) as tell:
-        if file.suffix.lower() not in (".csv", ".npy", ".npz"):
+        if kind not in _TABLES:
             _restore(client, gallery, file, False, images, tell, as_json)
             return
         from kith.table_import import import_table  # noqa: PLC0415
@@ -98,6 +107,12 @@ def import_(
         _say_refused({f"row {row}": why for row, why in done.refused.items()}, done.refused_count)
     if done.refused_count:
         raise typer.Exit(Exit.FAILED)
+
+
+def _refuse(options: Mapping[str, object], what: str) -> None:
+    for option in (name for name, given in options.items() if given):
+        # It would be believed to have done something.
+        raise typer.BadParameter(f"{option} is for {what}")
 
 
 @app.command()
@@ -128,9 +143,14 @@ def _restore(
         manifest = archive.manifest
         # The keys are those of the gallery it was exported from.
         sealer = _sealer(client, manifest.gallery) if manifest.sealed else None
-        store = client.store if images else None
         done = restore(
-            client.galleries, archive, gallery, into_empty=into_empty, images=store, sealer=sealer, tell=tell
+            *(client.galleries, archive, gallery),
+            audit=client.audit,
+            by=client.by,
+            into_empty=into_empty,
+            images=client.store if images else None,
+            sealer=sealer,
+            tell=tell,
         )
     if as_json:
         answer_json(asdict(done))

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from kith.changes_told import inverse, names_in, told
 from kith.cli.exits import Exit
+from kith.cli.previewing import show_effect
+from kith.cli.recent import HOURS, Hours, Preview
 from kith.cli.terminal import Json, answer, answer_json, answer_table, client_for, plain_table, say
 from kith.cli.wording import time_of
 from kith.errors import CannotUndo
 from kith.gallery_past import Past, PastSubject, SubjectDifference, diff, read_past, read_pasts
-from kith.journal import Op
+from kith.proposed_changes import undone
 from kith.subjects import HistoryEntry
 
 app = typer.Typer()
@@ -37,8 +40,9 @@ def history(
             answer_json(_plain(each))
         return
     table = plain_table("change", "when", "what", right=("change",))
+    names = names_in(entries)
     for each in entries:
-        table.add_row(str(each.sequence), time_of(each.at_ms), told(each))
+        table.add_row(str(each.sequence), time_of(each.at_ms), told(each, names))
     answer_table(table)
 
 
@@ -48,6 +52,8 @@ def undo(
     gallery: _Name,
     sequence: _State,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    preview: Preview = False,
+    hours: Hours = HOURS,
     as_json: Json = False,
 ) -> None:
     """Take a change back, by another change, which can be undone as well."""
@@ -55,6 +61,9 @@ def undo(
         found = client.galleries.history(gallery, before=sequence + 1, limit=1)
         if not found or found[0].sequence != sequence:
             raise CannotUndo(f"the journal of gallery {gallery} holds no change {sequence}")
+        if preview:
+            show_effect(client, gallery, lambda now: undone(now, found[0]), hours, as_json=as_json)
+            return
         if not yes:
             say(f"change {sequence}, {time_of(found[0].at_ms)}: {told(found[0])}")
             if not sys.stdin.isatty():
@@ -91,6 +100,7 @@ def at(
             }
         )
         return
+    answer(f"gallery {gallery} after change {sequence}: {len(people):,} subjects, model {past.model_id}")
     table = plain_table("name", "templates", "id", right=("templates",))
     for each in people:
         table.add_row(each.name, str(len(each.templates)), each.subject_id)
@@ -100,7 +110,7 @@ def at(
 
 @app.command("diff")
 def diff_(context: typer.Context, gallery: _Name, before: _State, after: _State, as_json: Json = False) -> None:
-    """What is different between two states; a model or settings that changed too."""
+    """What is different between two states: people and their templates (by id), settings, the model."""
     with client_for(context) as client:
         pasts = read_pasts(client.galleries, gallery, [before, after])
     found = diff(*pasts)
@@ -128,41 +138,12 @@ def diff_(context: typer.Context, gallery: _Name, before: _State, after: _State,
         old, new = (asdict(each) for each in found.settings)
         changed = [f"{key} {old[key]} → {new[key]}" for key in old if old[key] != new[key]]
         answer(f"~ settings: {', '.join(changed)}")
-    if found.model_id is not None:
-        answer(f"~ model: {found.model_id[0]} → {found.model_id[1]}")
-    if not (found.subjects or found.settings or found.model_id):
+    moved = found.model_id[0] != found.model_id[1]
+    if moved:
+        answer(f"~ model: {found.model_id[0]} → {found.model_id[1]}; templates are the same where their ids are")
+    if not (found.subjects or found.settings or moved):
         answer("no difference")
     _say_erased(pasts)
-
-
-def told(entry: HistoryEntry) -> str:
-    """A change in words."""
-    if entry.erased:
-        return f"{entry.op} (of somebody forgotten since)"
-    new = ", a new subject" if entry.created else ""
-    moved = f"{_count(entry)} of subject {entry.source} moved to {entry.subject}{new}"
-    lines = {
-        Op.ENROL: f"{entry.subject}: {_count(entry)} enrolled{new}",
-        Op.REMOVE: f"{entry.subject}: {_count(entry)} removed{', and the subject with them' if entry.gone else ''}",
-        Op.MOVE: f"{_former(entry)} merged into {entry.subject} with {_count(entry)}" if entry.gone else moved,
-        Op.RENAME: f"{entry.before} renamed {entry.subject}",
-        Op.DESCRIBE: f"{entry.subject} described",
-        Op.FORGET: f"subject {entry.number} forgotten",
-    }
-    return lines.get(entry.op, f"{entry.op} changed")
-
-
-def inverse(entry: HistoryEntry) -> str:
-    """What undoing a change does, in words."""
-    new = ", who was new with them" if entry.created else ""
-    lines = {
-        Op.ENROL: f"{_count(entry)} of {entry.subject} removed{new}",
-        Op.REMOVE: f"{_count(entry)} given back to {entry.subject}",
-        Op.MOVE: f"{_count(entry)} of {entry.subject} given back to {_former(entry)}",
-        Op.RENAME: f"{entry.subject} called {entry.before} again",
-        Op.DESCRIBE: f"the description of {entry.subject} as before",
-    }
-    return lines.get(entry.op, f"{entry.op} as before")
 
 
 def difference(each: SubjectDifference) -> str:
@@ -175,15 +156,6 @@ def difference(each: SubjectDifference) -> str:
     renamed = f" → {each.after.name}" if each.before.name != each.after.name else ""
     counts = "".join(f", {sign}{len(some)}" for sign, some in (("+", each.added), ("-", each.removed)) if some)
     return f"~ {each.before.name}{renamed}{counts}"
-
-
-def _count(entry: HistoryEntry) -> str:
-    return f"{len(entry.templates)} template{'' if len(entry.templates) == 1 else 's'}"
-
-
-def _former(entry: HistoryEntry) -> str:
-    ended = entry.before if entry.gone and isinstance(entry.before, tuple) else None
-    return str(ended[1]) if ended else f"subject {entry.source}"
 
 
 def _person(each: PastSubject) -> dict[str, Any]:

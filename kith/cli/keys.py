@@ -12,8 +12,11 @@ from kith.cli.wording import time_of
 from kith.client import Client
 from kith.custody import destroy as destroy_keys
 from kith.custody import rotate as rotate_key
+from kith.errors import KithError, StateUnavailable
+from kith.jobs import now_ms
 from kith.keys import SIGNING, KeyRing
 from kith.names import gallery_name
+from kith.watching.news import Resealed
 
 app = typer.Typer()
 _group = typer.Typer(
@@ -26,21 +29,30 @@ _Gallery = Annotated[str, typer.Argument(metavar="GALLERY", help="The gallery's 
 
 @_group.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """The keys of all galleries, never what is in them; with --json one line each."""
+    """The keys of all galleries, never what is in them; with --json one line each.
+
+    Keys that cannot be read have a line that says why.
+    """
     # Not client_for: keys are there whether or not anything runs.
     with Client.open(settings_for(context)) as client:
-        rings = [client.keys.ring(name) for name in client.keys.galleries()]
+        rings = {name: _ring(client, name) for name in client.keys.galleries()}
     if as_json:
-        for ring in rings:
-            keys = [{"id": key.key_id.hex(), "created_ms": key.created_ms or None} for key in ring.keys]
-            answer_json({"gallery": ring.gallery, "keys": keys})
+        for name, ring in rings.items():
+            if isinstance(ring, KithError):
+                answer_json({"gallery": name, "keys": [], "error": ring.reason})
+            else:
+                keys = [{"id": key.key_id.hex(), "created_ms": key.created_ms or None} for key in ring.keys]
+                answer_json({"gallery": name, "keys": keys})
         return
     table = plain_table("gallery", "key", "since", "use")
-    for ring in rings:
+    for name, ring in rings.items():
+        if isinstance(ring, KithError):
+            table.add_row(name, "unreadable", "", str(ring))
+            continue
         for key in ring.keys:
             use = "seals and opens" if key is ring.newest else "opens"
             since = time_of(key.created_ms) if key.created_ms else "unknown"
-            table.add_row(ring.gallery, key.key_id.hex(), since, use)
+            table.add_row(name, key.key_id.hex(), since, use)
     answer_table(table)
 
 
@@ -60,6 +72,9 @@ def rotate(
         def anew(ring: KeyRing) -> None:
             count = client.galleries.reseal(gallery, ring, client.keys)
             say(f"{count:,} templates sealed anew")
+            if not client.strangers.desk.ask(gallery, Resealed(now_ms())):
+                # The older keys stay meanwhile: what the watcher keeps is still sealed by them.
+                raise StateUnavailable("the watcher has not sealed anew yet what it keeps; run the same command again")
 
         by = command_line_actor()
         ring = rotate_key(client.keys, client.audit, gallery, by, anew if reseal else None)
@@ -87,6 +102,10 @@ def destroy(
         if not yes:
             _ask(gallery)
         key_ids = destroy_keys(client.keys, client.audit, gallery, command_line_actor())
+        for camera in client.cameras.all():
+            # Whoever it sees could be compared with nobody.
+            if camera.gallery == gallery and not camera.paused:
+                client.cameras.pause(camera.name, f"the keys of gallery {gallery} were destroyed")
     if as_json:
         answer_json({"gallery": gallery, "destroyed": key_ids})
     else:
@@ -110,6 +129,14 @@ def public(context: typer.Context, as_json: Json = False) -> None:
             answer_json({"key_id": key_id_of(key), "pem": public_pem(key)})
         else:
             answer(public_pem(key).rstrip())
+
+
+def _ring(client: Client, name: str) -> KeyRing | KithError:
+    try:
+        return client.keys.ring(name)
+    except KithError as why:
+        # One that is damaged, or whose service is away, must not hide the others.
+        return why
 
 
 def _ask(gallery: str) -> None:

@@ -1,9 +1,12 @@
 """What kith migrate says to a person."""
 
+from collections.abc import Sequence
+
 from kith.cli.migrate_shadow import Shadow
-from kith.cli.terminal import answer
+from kith.cli.terminal import answer, answer_table, plain_table
 from kith.cli.wording import time_of
 from kith.evaluation.bootstrap import percent
+from kith.left_behind import LeftBehind, told
 from kith.migration import Migration
 from kith.shadow import Answer, Rates
 from kith.subjects import GalleryInfo
@@ -24,16 +27,22 @@ def show_state(info: GalleryInfo, state: Migration | None) -> None:
         answer(f"  it moves to model {state.model_id} ({state.pack}), since {time_of(state.started_ms)}")
     answer(
         f"  {state.embedded:,} of {state.templates:,} templates have a vector of it, {state.missing:,} are missing, "
-        f"{state.unable:,} failed"
+        f"{state.unable:,} cannot have one"
     )
 
 
-def show_unable(unable: dict[str, str]) -> None:
-    """Which templates have no vector, and why."""
-    for template_id, reason in list(unable.items())[:_MOST_LINES]:
-        answer(f"  template {template_id}: {reason}")
-    if len(unable) > _MOST_LINES:
-        answer(f"  … and {len(unable) - _MOST_LINES} more (--json lists all)")
+def show_left_behind(gallery: str, lost: Sequence[LeftBehind]) -> None:
+    """Whose templates cannot move, and why."""
+    if not lost:
+        return
+    answer(told(gallery, lost))
+    table = plain_table("name", "cannot move", "can", "why", right=("cannot move", "can"))
+    for each in lost[:_MOST_LINES]:
+        why = ", ".join(f"{code} {count}" for code, count in sorted(each.why.items()))
+        table.add_row(each.subject, str(each.lost), str(each.kept), why)
+    answer_table(table)
+    if len(lost) > _MOST_LINES:
+        answer(f"  … and {len(lost) - _MOST_LINES:,} more people (--json lists all, with every template)")
 
 
 def show_shadow(found: Shadow) -> None:

@@ -10,8 +10,9 @@ from kith.cli.exits import Exit
 from kith.cli.terminal import Json, answer, answer_json, say, settings_for
 from kith.cli.wording import receipt_lines
 from kith.client import Client
-from kith.errors import AlteredReceipt, Misconfigured, UnknownKey
+from kith.errors import Misconfigured, UnknownKey
 from kith.keys import SIGNING
+from kith.receipts import AlteredReceipt
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -47,9 +47,10 @@ def running(stack: Stack) -> Iterator[Stack]:
     starting = _Starting(stack)
     try:
         starting.start()
-        # A join without a timeout could not be interrupted on every platform.
-        while starting.is_alive():
-            starting.join(0.1)
+        # A wait without a timeout could not be interrupted on every platform. Not a join: one that a signal's exception
+        # breaks off takes the thread for ended in Python 3.11, and what it was starting would be left behind.
+        while not starting.over.wait(0.1):
+            pass
         if starting.fault is not None:
             raise starting.fault
         yield stack
@@ -57,7 +58,9 @@ def running(stack: Stack) -> Iterator[Stack]:
         # From here on a second Ctrl-C would only turn an orderly end into an orphaned server.
         _ignore_endings()
         stack.cancel()
-        starting.join()
+        # Struck before it had begun, it never will be over.
+        while not starting.over.wait(1.0) and starting.is_alive():
+            pass
         stack.stop()
 
 
@@ -66,12 +69,16 @@ class _Starting(threading.Thread):
         super().__init__(name="start", daemon=True)
         self._stack = stack
         self.fault: BaseException | None = None
+        #: Set when the start has ended, well or not.
+        self.over = threading.Event()
 
     def run(self) -> None:
         try:
             self._stack.start()
         except BaseException as fault:  # noqa: BLE001 (handed to the main thread, which raises it)
             self.fault = fault
+        finally:
+            self.over.set()
 
 
 def _ignore_endings() -> None:

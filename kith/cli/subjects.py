@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+from kith.cli.previewing import show_effect
+from kith.cli.recent import HOURS, Hours, Preview
 from kith.cli.terminal import Gallery, Json, answer, answer_json, answer_table, client_for, plain_table
 from kith.cli.wording import time_of
+from kith.proposed_changes import renamed
 
 app = typer.Typer()
 _group = typer.Typer(no_args_is_help=True, help="Who is in a gallery: list, show, rename (kith forget erases).")
@@ -57,11 +60,17 @@ def rename(
     old: Annotated[str, typer.Argument(metavar="OLD", show_default=False)],
     new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
     gallery: Gallery = None,
+    preview: Preview = False,
+    hours: Hours = HOURS,
     as_json: Json = False,
 ) -> None:
     """Give a subject another name; its id and templates stay."""
     with client_for(context) as client:
-        sequence = client.galleries.rename(gallery or client.settings.gallery.default, old, new)
+        where = gallery or client.settings.gallery.default
+        if preview:
+            show_effect(client, where, lambda now: renamed(now, old, new), hours, as_json=as_json)
+            return
+        sequence = client.galleries.rename(where, old, new)
     if as_json:
         answer_json({"old": old, "new": new, "sequence": sequence})
     else:

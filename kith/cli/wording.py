@@ -54,8 +54,11 @@ def age_of(ms: int) -> str:
     return f"{seconds} s"
 
 
-#: Of a receipt's lines, the one that is no erasure.
-_BLOTTED = "decisions about others in which the name was blotted out"
+#: Of a receipt's lines, those that are no erasure.
+_BLOTTED = {
+    "named": "decisions about others in which the name was blotted out",
+    "named_events": "events of others in which the name was blotted out",
+}
 
 
 def receipt_lines(receipt: "Receipt") -> list[str]:
@@ -66,12 +69,12 @@ def receipt_lines(receipt: "Receipt") -> list[str]:
         f"(change {receipt.sequence})"
     ]
     lines += [
-        f"{each.count:>8} {_BLOTTED if each.kind == 'named' else each.kind.replace('_', ' ') + ' erased'}"
+        f"{each.count:>8} {_BLOTTED.get(each.kind.value, each.kind.replace('_', ' ') + ' erased')}"
         for each in receipt.erased
         if each.count
     ]
     if receipt.replicas:
-        lines.append(f"{len(receipt.replicas):>8} workers confirmed that no search of theirs finds it")
+        lines.append(f"{len(receipt.replicas):>8} workers confirmed: no search finds it, no vector is in memory")
     if receipt.silent:
         lines.append(f"{len(receipt.silent):>8} workers or jobs had not confirmed: {', '.join(receipt.silent)}")
     lines += [f"   not reached: {each}" for each in receipt.beyond]

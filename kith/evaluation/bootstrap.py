@@ -206,4 +206,4 @@ def _turns(parts: Sequence[T], resamples: int) -> Iterator[tuple[T, int]]:
 
 def percent(rate: float) -> str:
     """`0.1 %`: a rate as people write it; `1 in 2,000,000` where it is very small."""
-    return f"{100 * rate:.3g} %" if rate >= 1e-6 else f"1 in {1 / rate:,.0f}"
+    return f"1 in {1 / rate:,.0f}" if 0 < rate < 1e-6 else f"{100 * rate:.3g} %"

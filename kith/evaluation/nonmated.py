@@ -69,10 +69,12 @@ class NonMated:
         best = [self._scores(outside[start : start + _AT_ONCE], enrolled).max(axis=1) for start in starts]
         return Sample(np.concatenate(best) if best else np.empty(0), self.codes[outside])
 
-    def nearest_others(self) -> Sample:
-        """The best score of every picture with anybody else: everybody enrolled, the one searched for left out."""
-        best = [scores.max(axis=1) for _, scores in self.comparisons(np.arange(self.people))]
-        return Sample(np.concatenate(best), self.codes)
+    def nearest_others(self) -> tuple[Sample, Rows]:
+        """The best score of every picture with anybody else, everybody enrolled, the one searched for left out; and the
+        identity it is with, (n,)."""
+        found = [(scores.max(axis=1), scores.argmax(axis=1)) for _, scores in self.comparisons(np.arange(self.people))]
+        best, nearest = (np.concatenate(column) for column in zip(*found, strict=True))
+        return Sample(best, self.codes), nearest
 
     def comparisons(self, people: Rows) -> Iterator[tuple[Rows, Scores]]:
         """Some pictures at a time: their identities (rows,) and their scores with each of `people` (ascending) as a

@@ -20,7 +20,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from kith.errors import DownloadFailed, InvalidPack, Rejected
+from kith.errors import InvalidPack, Rejected
+from kith.packs.errors import DownloadFailed
 
 #: Largest file that is fetched when nobody knows its size, bytes.
 MAX_BYTES = 2 << 30

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kith.errors import BrokenArchive, MalformedMessage
 from kith.gallery_settings import GallerySettings
+from kith.names import gallery_name
 from kith.wire import from_json, to_json
 
 #: Raised when an older Kith could no longer read what is written; never for something added.
@@ -53,6 +54,7 @@ def read(text: bytes, where: str) -> Manifest:
     """Raises BrokenArchive. where: the file, for the message."""
     try:
         manifest = from_json(Manifest, text)
+        gallery_name(manifest.gallery)
     except (MalformedMessage, ValueError) as wrong:
         raise BrokenArchive(f"{where}: the manifest cannot be read: {wrong}") from None
     if manifest.format != FORMAT:

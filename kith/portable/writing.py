@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from kith.catalogue import Catalogue
-from kith.errors import MissingImage
+from kith.errors import ImageRejected
 from kith.gallery import GalleryStore
 from kith.imagestore import ImageStore
 from kith.jobs import now_ms
@@ -20,6 +20,7 @@ from kith.portable.manifest import MANIFEST, SUBJECTS, TEMPLATES, Manifest, Part
 from kith.portable.telling import Tell, silent
 from kith.sealing import Sealer
 from kith.subjects import TemplateInfo
+from kith.whole_file import whole_file
 
 #: Templates in one part of vectors: 32 MiB at 512 numbers.
 SHARD_ROWS = 16_384
@@ -34,23 +35,19 @@ def export_gallery(
     sealer: Callable[[str, int], Sealer] | None = None,
     tell: Tell = silent,
 ) -> Manifest:
-    """Write gallery `name` to `file`, which appears when it is whole; what it holds.
+    """Write gallery `name` to `file`, which appears when it is whole, for its owner alone; what it holds.
 
-    images: where the pictures of the templates are fetched from, None for a file without; one that is gone is left out.
+    images: where the pictures of the templates are fetched from, None for a file without; one that is gone, or damaged
+    there, is left out.
     sealer: for an (epoch, dimension), None for vectors in the clear. Takes as much memory as the gallery. Raises
     UnknownGallery, StateUnavailable, StoreUnavailable, OSError.
     """
     tell("reading", 0, 1)
     found = store.catalogue(name, vectors=True)
     seal = None if sealer is None else sealer(found.info.epoch, found.info.dimension)
-    beside = file.with_name(f".{file.name}.part")
-    try:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
-            manifest = _write(_Parts(archive), found, images, seal, tell)
-            archive.writestr(MANIFEST, written(manifest))
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(file) as opened, zipfile.ZipFile(opened, "w", zipfile.ZIP_STORED) as archive:
+        manifest = _write(_Parts(archive), found, images, seal, tell)
+        archive.writestr(MANIFEST, written(manifest))
     return manifest
 
 
@@ -84,14 +81,14 @@ def _write(parts: _Parts, found: Catalogue, images: ImageStore | None, seal: Sea
             data = save({"rows": np.frombuffer(seal.seal_many(vectors), np.uint8).reshape(-1, seal.width)})
         parts.add(f"vectors/{shard:05}.safetensors", [data])
     kept = 0
-    keys = sorted({template.image for template in templates}) if images is not None else []
+    keys = sorted({template.image for template in templates} - {""}) if images is not None else []
     for done, key in enumerate(keys):
         assert images is not None
         tell("images", done, len(keys))
         try:
             picture = images.get(key)
-        except MissingImage:
-            # Retention may have erased it; the template is still good.
+        except ImageRejected:
+            # It may never have been there, as with vectors from a table; the template is still good.
             continue
         parts.add(f"images/{key}", [picture])
         kept += 1

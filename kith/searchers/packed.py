@@ -9,31 +9,23 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kith.free_memory import overwriting_freed
 from kith.journal import BLOCK_ROWS, FREE, Owners, Vectors
+from kith.searchers.arrangement import Arrangement, Contents, FormT, Part, Piece
 from kith.similarity.passes import PlainPass
-from kith.similarity.rows import Rows
+from kith.similarity.rows import Rows, whole
+from kith.view import GalleryView
 
 #: Unpacked rows of a block that are packed at once; fewer wait until their block has been left alone for a while.
 _MANY_ROWS = 256
 
 #: Blocks of one float32 pass over what is not packed.
 _PLAIN_BLOCKS = 8
-
-
-class Form(Protocol):
-    """What a stretch of blocks is packed into; immutable."""
-
-    def replaced(self, changes: dict[int, Vectors], blocks: int) -> Any:
-        """A copy of `blocks` blocks with those of `changes` anew."""
-        ...
-
-
-FormT = TypeVar("FormT", bound=Form)
 
 
 @dataclass(slots=True)
@@ -46,38 +38,7 @@ class _Packed:
 
     def holds(self, block: Vectors) -> bool:
         """Whether the packed rows are the first of `block`: an array's rows are written once, before they are shown."""
-        return self.array is not None and self.array() is _whole(block) and self.filled <= len(block)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece(Generic[FormT]):
-    """One stretch as a view needs it: its blocks, and per block (from 0) rows that must not be found."""
-
-    form: FormT
-    blocks: range
-    drops: list[tuple[int, NDArray[np.intp] | slice]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part(Generic[FormT]):
-    """What one form makes of an arrangement."""
-
-    form: FormT
-    blocks: range
-    piece: Piece[FormT] | None
-    rest: list[tuple[range, int]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrangement(Generic[FormT]):
-    """How one view is searched: pieces, and blocks (from a row on) that are searched in float32."""
-
-    pieces: tuple[Piece[FormT], ...]
-    rest: tuple[tuple[range, int], ...]
-
-    def plain(self, rows: Rows) -> list[PlainPass]:
-        """The float32 passes over the rest."""
-        return [PlainPass(rows, blocks, start) for blocks, start in self.rest]
+        return self.array is not None and self.array() is whole(block) and self.filled <= len(block)
 
 
 class PackedGallery(Generic[FormT]):
@@ -95,18 +56,23 @@ class PackedGallery(Generic[FormT]):
         self._lock = threading.Lock()
         #: The newest arrangement and what it was made for.
         self._arrangement: Arrangement[FormT] | None = None
+        self._view: weakref.ref[GalleryView] | None = None
         self._made_for: list[weakref.ref[Any]] = []
-        self._parts: list[_Part[FormT]] = []
+        self._parts: list[Part[FormT]] = []
         self._erased = False
         self._sequence = -1
         #: (block, array, rows) that were stale when last asked for: whoever is still here has been left alone.
         self._waiting: set[tuple[int, int, int]] = set()
 
-    def arrange(self, rows: Rows, sequence: int) -> Arrangement[FormT]:
-        """How to search `rows`, of a view at `sequence`."""
+    def arrange(self, rows: Rows, sequence: int, view: GalleryView | None = None) -> Arrangement[FormT]:
+        """How to search `rows`, of a view at `sequence`. view: that one, where `rows` are all that it has."""
         with self._lock:
+            # Looking at each of ten thousand blocks would take as long as a GPU takes to search them.
+            if self._arrangement is not None and view is not None and self._view is not None and self._view() is view:
+                return self._arrangement
             kept = self._kept(rows)
             if self._arrangement is not None and len(self._made_for) == 2 * len(rows.blocks) and all(kept):
+                self._view = None if view is None else weakref.ref(view)
                 return self._arrangement
             newest = sequence >= self._sequence
             if newest:
@@ -114,15 +80,15 @@ class PackedGallery(Generic[FormT]):
             parts = [self._part(number, rows, kept) for number in range(len(self._forms))]
             count = len(rows.blocks)
             new = range(len(self._blocks), count, _PLAIN_BLOCKS)
-            arrangement = Arrangement(
-                tuple(part.piece for part in parts if part.piece is not None),
-                (
-                    *(each for part in parts for each in part.rest),
-                    *((range(start, min(start + _PLAIN_BLOCKS, count)), 0) for start in new),
-                ),
-            )
+            pieces = tuple(part.piece for part in parts if part.piece is not None)
+            rest = [each for part in parts for each in part.rest]
+            rest += [PlainPass(range(start, min(start + _PLAIN_BLOCKS, count))) for start in new]
+            last = self._arrangement
+            made = last.made if last is not None and last.pieces == pieces else {}
+            arrangement = Arrangement(pieces, tuple(rest), made)
             if newest:
                 self._sequence, self._arrangement, self._parts = sequence, arrangement, parts
+                self._view = None if view is None else weakref.ref(view)
                 self._made_for = [weakref.ref(each) for each in (*rows.blocks, *rows.owners)]
             return arrangement
 
@@ -187,7 +153,7 @@ class PackedGallery(Generic[FormT]):
                 gone = len(now) < len(was) or bool(((was != FREE) & (was != now)).any())
             if gone:
                 lost.setdefault(at // self._span, []).append(at)
-        nothing = np.empty((0, self._dimension), np.float32)
+        nothing = Contents(np.empty((0, self._dimension), np.float32))
         self._erased |= bool(lost)
         for stretch, blocks in lost.items():
             size = min(self._span, len(self._blocks) - stretch * self._span)
@@ -195,7 +161,7 @@ class PackedGallery(Generic[FormT]):
             for at in blocks:
                 self._blocks[at] = _Packed()
 
-    def _part(self, number: int, rows: Rows, kept: list[bool]) -> _Part[FormT]:
+    def _part(self, number: int, rows: Rows, kept: list[bool]) -> Part[FormT]:
         """How the blocks of one form are searched."""
         form = self._forms[number]
         first = number * self._span
@@ -209,15 +175,17 @@ class PackedGallery(Generic[FormT]):
                 and all(kept[first : blocks.stop])
             ):
                 return known
+        else:
+            known = None
         drops: list[tuple[int, NDArray[np.intp] | slice]] = []
-        rest: list[tuple[range, int]] = []
+        rest: list[PlainPass] = []
         used = False
         for at in blocks:
             packed = self._blocks[at]
             if at >= len(rows.blocks) or not packed.filled or not packed.holds(rows.blocks[at]):
                 drops.append((at - first, slice(None)))
                 if at < len(rows.blocks):
-                    rest.append((range(at, at + 1), 0))
+                    rest.append(PlainPass(range(at, at + 1)))
                 continue
             used = True
             free = rows.free(at)
@@ -226,8 +194,17 @@ class PackedGallery(Generic[FormT]):
             if packed.filled < BLOCK_ROWS:
                 drops.append((at - first, slice(packed.filled, None)))
             if packed.filled < len(rows.blocks[at]):
-                rest.append((range(at, at + 1), packed.filled))
-        return _Part(form, blocks, Piece(form, blocks, drops) if used else None, rest)
+                rest.append(PlainPass(range(at, at + 1), packed.filled))
+        piece = Piece(form, blocks, drops) if used else None
+        if known is not None and known.piece is not None and known.piece.same_as(piece):
+            # Rows were added that are not packed: what is made of the piece goes on being good.
+            piece = known.piece
+        return Part(form, blocks, piece, rest)
+
+    def _is_newest(self, at: int, block: Vectors) -> bool:
+        """Whether block number `at` of the newest view is of the same array as `block`."""
+        newest = self._made_for[at]() if at < len(self._made_for) // 2 else None
+        return newest is not None and whole(newest) is whole(block)
 
     def _stale(
         self, blocks: list[Vectors], owners: list[Owners]
@@ -238,7 +215,7 @@ class PackedGallery(Generic[FormT]):
         for at, block in enumerate(blocks):
             packed = known[at] if at < len(known) else _Packed()
             if len(block) and not (packed.holds(block) and packed.filled == len(block)):
-                stale[at] = (at, id(_whole(block)), len(owners[at]))
+                stale[at] = (at, id(whole(block)), len(owners[at]))
         return stale, set(stale.values())
 
     def _urgent(self, at: int, block: Vectors) -> bool:
@@ -246,17 +223,27 @@ class PackedGallery(Generic[FormT]):
             packed = self._blocks[at] if at < len(self._blocks) else _Packed()
         return packed.array is None or (packed.holds(block) and len(block) - packed.filled >= _MANY_ROWS)
 
+    def _known(self, at: int, block: Vectors) -> int:
+        """How many of the first rows of block number `at` are packed as they are in `block`."""
+        packed = self._blocks[at] if at < len(self._blocks) else _Packed()
+        return packed.filled if packed.holds(block) else 0
+
     def _pack_stretch(self, stretch: int, changed: dict[int, tuple[Vectors, Owners]], total: int) -> None:
         first = stretch * self._span
         with self._lock:
             form = self._forms[stretch] if stretch < len(self._forms) else self._empty(0, self._dimension)
+            contents = {at - first: Contents(block, self._known(at, block)) for at, (block, _) in changed.items()}
         size = max(min(self._span, len(self._blocks) - first), max(changed) - first + 1)
         size = max(size, min(self._span, total - first))
-        # Outside the lock: searches go on with the form there is.
-        fresh = form.replaced({at - first: block for at, (block, _) in changed.items()}, size)
+        # Outside the lock: searches go on with the form there is. Much larger copies than the form are made on the way.
+        with overwriting_freed():
+            fresh = form.replaced(contents, size)
         with self._lock:
             if stretch > len(self._forms) or (stretch < len(self._forms) and self._forms[stretch] is not form):
                 # Something was erased meanwhile, and must not come back with this copy.
+                return
+            if not all(self._is_newest(at, block) for at, (block, _) in changed.items()):
+                # Rewritten meanwhile: a template may be gone that was not packed before, so that nothing was erased.
                 return
             if stretch == len(self._forms):
                 self._forms.append(fresh)
@@ -264,10 +251,5 @@ class PackedGallery(Generic[FormT]):
             while len(self._blocks) < first + size:
                 self._blocks.append(_Packed())
             for at, (block, owners) in changed.items():
-                self._blocks[at] = _Packed(weakref.ref(_whole(block)), len(block), owners.copy())
+                self._blocks[at] = _Packed(weakref.ref(whole(block)), len(block), owners.copy())
             self._arrangement = None
-
-
-def _whole(block: Vectors) -> Vectors:
-    """The array that `block` is a window of."""
-    return block if block.base is None else block.base

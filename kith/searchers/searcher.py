@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -11,19 +11,29 @@ import torch
 from kith.errors import Misconfigured
 from kith.gallery_settings import Scoring
 from kith.journal import Vectors
-from kith.searchers.half import HalfStretch, check_half_products, half_passes
-from kith.searchers.int8 import Stretch, check_products, int8_passes
-from kith.searchers.packed import FormT, PackedGallery, Piece
+from kith.searchers.arrangement import Arrangement, FormT
+from kith.searchers.half import HalfStretch, open_products
+from kith.searchers.half_sweep import Layout, half_sweeps
+from kith.searchers.int8 import encode
+from kith.searchers.int8_one import nearest_to_one
+from kith.searchers.int8_pass import Int8Pass, Packing, check_products, grouped
+from kith.searchers.int8_woven import empty_form
+from kith.searchers.packed import PackedGallery
 from kith.searchers.workspace import wipe_workspaces
-from kith.similarity.hits import Found, Hit
+from kith.similarity.hits import Hit
 from kith.similarity.means import Means
 from kith.similarity.passes import Pass
-from kith.similarity.plain import PlainSearcher, Searcher, checked, found, leave_out
-from kith.similarity.rows import Rows
+from kith.similarity.plain import PlainSearcher
+from kith.similarity.rows import Indices, Rows
+from kith.similarity.searcher import NOBODY, Plan, Searcher, Without, checked, leave_out, named
+from kith.stack_memory import wipe_stack
 from kith.view import GalleryView
 
 #: How long the thread pauses after a failure; seconds.
 _PAUSE_S = 30.0
+
+#: Layouts remembered: of about as many galleries.
+_LAYOUTS = 32
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +50,13 @@ class _Gallery(Generic[FormT]):
     lock: threading.Lock = field(default_factory=threading.Lock)
     sequence: int = -1
 
+    def alive(self) -> bool:
+        """Whether anybody still holds what was last searched."""
+        # Of means it is ourselves who hold the rows.
+        return self.packed.alive() if self.means is None else self.means.alive()
 
-class PackingSearcher(Generic[FormT]):
+
+class PackingSearcher(Searcher, Generic[FormT]):
     """A Searcher. A thread packs what is new; it starts with the first search and ends with `close`.
 
     empty: makes a form of so many blocks and dimensions. stretch_bytes: of float32 that one form stands for.
@@ -55,45 +70,23 @@ class PackingSearcher(Generic[FormT]):
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def search(
-        self,
-        view: GalleryView,
-        probes: Vectors,
-        k: int = 2,
-        *,
-        without: Collection[int] = (),
-        without_subjects: Collection[int] = (),
-    ) -> list[list[Hit]]:
-        return self.find(view, probes, k, without=without, without_subjects=without_subjects).hits
-
-    def find(
-        self,
-        view: GalleryView,
-        probes: Vectors,
-        k: int = 2,
-        *,
-        without: Collection[int] = (),
-        without_subjects: Collection[int] = (),
-    ) -> Found:
-        """`search` with the proof."""
-        probes = checked(view, probes, k)
-        gallery, rows = self._gallery(view)
-        arrangement = gallery.packed.arrange(rows, view.sequence)
-        if arrangement.rest:
-            self._wake()
-        rows, left_out, searched = leave_out(view, rows, without, without_subjects)
-        if rows.slots is not None and without:
-            # Means of this search alone: blocks that differ are searched in float32, and nothing of them is kept.
-            arrangement = gallery.packed.arrange(rows, -1)
-        passes: list[Pass] = [*self.passes(arrangement.pieces, probes), *arrangement.plain(rows)]
-        return found(view, rows, passes, probes, k, left_out, searched)
-
-    def passes(self, pieces: Sequence[Piece[FormT]], probes: Vectors) -> list[Pass]:
-        """The passes over packed pieces."""
+    def passes(self, arrangement: Arrangement[FormT], probes: Vectors, k: int) -> Sequence[Pass]:
+        """The passes over the packed pieces of `arrangement`."""
         raise NotImplementedError
 
+    def renew(self, view: GalleryView) -> None:
+        with self._lock:
+            mine = [key for key in self._galleries if key[:2] == (view.name, view.epoch)]
+            for key in mine:
+                if key[2] is not view.settings.scoring:
+                    # Nothing renews what is kept for another way of scoring until that is set again.
+                    del self._galleries[key]
+        if mine:
+            gallery, rows = self._gallery(view)
+            gallery.packed.arrange(rows, view.sequence, view)
+
     def wipe(self) -> None:
-        """Zero what searches have left of vectors in memory they use again; something was taken out of a form."""
+        pass
 
     def pack(self, view: GalleryView) -> None:
         """Pack all of `view` now, in the caller's thread."""
@@ -116,6 +109,19 @@ class PackingSearcher(Generic[FormT]):
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+
+    def _plan(self, view: GalleryView, probes: Vectors, k: int, without: Without) -> Plan:
+        gallery, rows = self._gallery(view)
+        arrangement = gallery.packed.arrange(rows, view.sequence, view)
+        if arrangement.rest:
+            self._wake()
+        left_out: dict[int, Indices] = {}
+        if without is not NOBODY:
+            rows, left_out = leave_out(view, rows, without)
+            if rows.slots is not None and without.slots:
+                # Means of this search alone: blocks that differ are searched in float32, and nothing of them is kept.
+                arrangement = gallery.packed.arrange(rows, -1)
+        return Plan(rows, [*self.passes(arrangement, probes, k), *arrangement.rest], left_out)
 
     def _gallery(self, view: GalleryView) -> tuple[_Gallery[FormT], Rows]:
         scoring = view.settings.scoring
@@ -145,38 +151,59 @@ class PackingSearcher(Generic[FormT]):
         while not self._closed.is_set():
             self._news.wait(_LOOK_EVERY_S)
             self._news.clear()
-            self._drop_dead()
-            with self._lock:
-                galleries = list(self._galleries.values())
-            erased = [gallery.packed.erased() for gallery in galleries]
-            if any(erased):
-                self.wipe()
-            for gallery in galleries:
-                try:
-                    gallery.packed.pack(everything=False)
-                except Exception:  # noqa: BLE001 (logged with its traceback)
-                    # A GPU may be full. What is not packed is searched in float32, more slowly and as exactly.
-                    _log.exception("packing a gallery failed; it is tried again in a while")
-                    self._closed.wait(_PAUSE_S)
+            self._pack_all()
             self._closed.wait(_LOOK_EVERY_S)
 
-    def _drop_dead(self) -> None:
+    def _pack_all(self) -> None:
+        # Not in the loop above: its variables would keep a gallery in memory that nobody else has any more.
+        dropped = self._drop_dead()
         with self._lock:
-            for key in [key for key, each in self._galleries.items() if not each.packed.alive()]:
+            galleries = list(self._galleries.values())
+        erased = [gallery.packed.erased() for gallery in galleries]
+        if dropped or any(erased):
+            self.wipe()
+        for gallery in galleries:
+            try:
+                gallery.packed.pack(everything=False)
+            except Exception:  # noqa: BLE001 (logged with its traceback)
+                # A GPU may be full. What is not packed is searched in float32, more slowly and as exactly.
+                _log.exception("packing a gallery failed; it is tried again in a while")
+                self._closed.wait(_PAUSE_S)
+        wipe_stack()
+
+    def _drop_dead(self) -> bool:
+        with self._lock:
+            dead = [key for key, each in self._galleries.items() if not each.alive()]
+            for key in dead:
                 del self._galleries[key]
+        return bool(dead)
 
 
-class Int8Searcher(PackingSearcher[Stretch]):
+class Int8Searcher(PackingSearcher[Packing]):
     """Searches on the CPU: an int8 pass, and float32 for what its bound cannot exclude. A quarter of the templates'
-    memory on top. Raises Misconfigured where the CPU's int8 products are not exact."""
+    memory on top. empty: see PackingSearcher. Raises Misconfigured where the CPU's int8 products are not exact."""
 
-    def __init__(self) -> None:
+    def __init__(self, empty: Callable[[int, int], Packing] = empty_form) -> None:
         check_products()
         # The int8 form and the scores of a batch stay in the cache between the product and the look at its result.
-        super().__init__(Stretch.empty, 16 << 20)
+        super().__init__(empty, 16 << 20)
 
-    def passes(self, pieces: Sequence[Piece[Stretch]], probes: Vectors) -> list[Pass]:
-        return [*int8_passes(pieces, probes)] if pieces else []
+    def search(self, view: GalleryView, probes: Vectors, k: int = 2, without: Without = NOBODY) -> list[list[Hit]]:
+        if len(probes) == 1 and without is NOBODY:
+            probes = checked(view, probes, k)
+            gallery, rows = self._gallery(view)
+            arrangement = gallery.packed.arrange(rows, view.sequence, view)
+            groups = grouped(arrangement, 1)
+            if len(groups) == 1 and not arrangement.rest:
+                found = nearest_to_one(groups[0], rows, probes, k)
+                if found is not None:
+                    return [named(view, found)]
+        return super().search(view, probes, k, without)
+
+    def passes(self, arrangement: Arrangement[Packing], probes: Vectors, k: int) -> Sequence[Pass]:  # noqa: ARG002
+        groups = grouped(arrangement, len(probes))
+        coded = encode(probes, each=True, levels=groups[0].levels) if groups else None
+        return [Int8Pass(group, coded) for group in groups if coded]
 
     def wipe(self) -> None:
         wipe_workspaces()
@@ -186,13 +213,23 @@ class HalfSearcher(PackingSearcher[HalfStretch]):
     """Searches on `device`, a GPU, which holds the templates in half precision. Raises Misconfigured where the device
     adds less exactly than the bounds allow."""
 
-    def __init__(self, device: str, *, stretch_bytes: int = 512 << 20) -> None:
+    def __init__(self, device: str, *, stretch_bytes: int = 4 << 30) -> None:
         self._device = torch.device(device)
-        check_half_products(self._device)
+        self._products = open_products(self._device)
+        self._layouts: list[Layout] = []
+        # Few large ones: each costs a search a start of the kernel.
         super().__init__(lambda blocks, dimension: HalfStretch.empty(blocks, dimension, self._device), stretch_bytes)
 
-    def passes(self, pieces: Sequence[Piece[HalfStretch]], probes: Vectors) -> list[Pass]:
-        return [*half_passes(pieces, probes, self._device)] if pieces else []
+    def passes(self, arrangement: Arrangement[HalfStretch], probes: Vectors, k: int) -> Sequence[Pass]:
+        pieces = arrangement.pieces
+        if not pieces:
+            return []
+        # No race: whoever finds another's layout makes one, and the list is replaced as a whole.
+        known = next((each for each in self._layouts if each.fits(pieces)), None)
+        if known is None:
+            known = Layout(pieces)
+            self._layouts = [known, *self._layouts][:_LAYOUTS]
+        return half_sweeps(pieces, known, probes, k, self._products)
 
 
 def open_searcher(device: str) -> Searcher:

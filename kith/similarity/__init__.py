@@ -6,6 +6,7 @@ and the same for a probe alone and for the same probe in any batch. numpy only; 
 """
 
 from kith.similarity.hits import Certificate, Found, Hit
-from kith.similarity.plain import PlainSearcher, Searcher, score_subject, search
+from kith.similarity.plain import PlainSearcher, score_subject, search
+from kith.similarity.searcher import Searcher, Without
 
-__all__ = ["Certificate", "Found", "Hit", "PlainSearcher", "Searcher", "score_subject", "search"]
+__all__ = ["Certificate", "Found", "Hit", "PlainSearcher", "Searcher", "Without", "score_subject", "search"]

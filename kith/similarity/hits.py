@@ -24,11 +24,12 @@ class Hit(NamedTuple):
 class Certificate:
     """Why the answers are exact, per probe; arrays of shape (B,).
 
-    excluded: int64, templates (means) whose bound lay below the answer's last score. rescored: int64, those that were
-    scored again from float32. excluded + rescored = searched for every probe: nothing was left undecided.
+    excluded: int64, templates (means) whose bound lay below the answer's last score. rescored: int64, those that
+    were scored again from float32. excluded + rescored = searched for every probe: nothing was left undecided.
     floor: float32, the score of the answer's last hit, −inf where fewer than k were found; every template that was
-    excluded is below it. fallback: int64, blocks of which too much was left by the compressed pass, so that the
-    float32 pass ran. searched: how many templates (means) there were, without what the caller excluded.
+    excluded is below it, or below another one of its subject. fallback: int64, blocks of which too much was left by
+    the compressed pass, so that the float32 pass ran. searched: how many templates (means) there were, without what
+    the caller excluded.
     """
 
     excluded: NDArray[np.int64]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kith.journal import BLOCK_ROWS, FREE, Owners, Qualities, Vectors
-from kith.similarity.rows import Indices, Rows
+from kith.similarity.rows import Indices, Rows, whole
 from kith.view import GalleryView
 from kith.wiping import wiped_when_dropped
 
@@ -70,6 +70,10 @@ class Means:
         self._owners, self._qualities = view.owners, view.qualities
         return self._rows
 
+    def alive(self) -> bool:
+        """Whether anybody still holds the templates that the means are of."""
+        return not self._blocks or any(block() is not None for block in self._blocks)
+
     def _touched(self, view: GalleryView) -> NDArray[np.int32]:
         """The numbers whose templates are not what they were."""
         found: list[Owners] = []
@@ -88,7 +92,7 @@ class Means:
                 if known is None:
                     # Nobody remembers what was there.
                     changed[:] = True
-                elif known is not block and known.base is not block.base:
+                elif whole(known) is not whole(block):
                     changed |= (known[:both] != block[:both]).any(axis=1)
             found += [old[:both][changed], new[:both][changed], old[both:], new[both:]]
         return np.setdiff1d(_joined(found), [FREE])

@@ -2,6 +2,7 @@
 
 import math
 from bisect import insort
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +10,22 @@ from numpy.typing import NDArray
 from kith.journal import Vectors
 from kith.similarity.rows import Indices, Rows
 
-Scores = NDArray[np.float32]
-
 #: Rows that are all scored at once: choosing among them would take longer.
 _FEW = 24
 
+#: Rows that may wait at the most, of all probes together.
+_WAITING = 1 << 16
+
 #: Numbers multiplied at a time: few enough to stay in the cache, and floors rise from one lot to the next.
 _AT_ONCE = 1 << 16
-
 
 #: Added to every bound. Two scores that round to the same float32 tie, and the lower slot wins: a row may be below the
 #: floor by the rounding of both (2⁻²⁴ each for scores up to 1) and still belong to the answer. The rest covers the
 #: arithmetic of the bounds themselves.
 ROUNDING = 2.0**-22
+
+#: (−score, slot, owner) of somebody found.
+Entry = tuple[float, int, int]
 
 
 def float32_slack(dimension: int) -> float:
@@ -33,79 +37,148 @@ def float32_slack(dimension: int) -> float:
     return 1.25 * (dimension + 2) * 2.0**-24
 
 
-def exact_scores(templates: Vectors, probes: Vectors) -> Scores:
-    """Dot products of the rows, rounded once from the exact sum: float32 (n,), from two float32 (n, d).
+def exact_scores(templates: NDArray[np.float64], probes: NDArray[np.float64]) -> list[float]:
+    """Dot products of rows that came from float32, rounded once from the exact sum to float32. templates: (n, d),
+    probes: (n, d), or (1, d) for all.
 
-    Products of two float32 are exact in float64. Their sum in float64 is off by at most d · 2⁻⁵³ · Σ|pᵢgᵢ|; where that
-    could change the float32, which is rare, `math.fsum` adds without error. So the order of summation, and with it the
-    batch, the block and the machine, has no say.
+    Products of two float32 are exact in float64. Their sum in float64 is off by at most d · 2⁻⁵³ · Σ|pᵢgᵢ|, and Σ|pᵢgᵢ|
+    ≤ |p||g|, which for unit vectors is far below 2; where that could change the float32, which is rare, `math.fsum`
+    adds without error. So the order of summation, and with it the batch, the block and the machine, has no say.
     """
-    products = templates.astype(np.float64)
-    products *= probes
-    sums = products.sum(axis=1)
-    off = np.abs(products, out=products).sum(axis=1)
-    off *= (products.shape[1] + 2) * 2.0**-53
-    scores: Scores = (sums - off).astype(np.float32)
-    unsure = np.flatnonzero(scores != (sums + off).astype(np.float32))
-    for at in unsure.tolist():
-        scores[at] = math.fsum((templates[at].astype(np.float64) * probes[at]).tolist())
+    sums = templates @ probes[0] if len(probes) == 1 else np.einsum("ij,ij->i", templates, probes)
+    off = _lost(templates.shape[1])
+    low, high = (sums - off).astype(np.float32), (sums + off).astype(np.float32)
+    scores: list[float] = low.tolist()
+    if low.tobytes() != high.tobytes():
+        for at in np.flatnonzero(low != high).tolist():
+            scores[at] = _exactly(templates[at], probes[0] if len(probes) == 1 else probes[at])
     return scores
 
 
-class Ranking:
-    """The k best distinct subjects of each probe among the rows offered. probes: float32 (B, d).
+def exact_score(about: float, template: NDArray[np.float64], probe: NDArray[np.float64]) -> float:
+    """`exact_scores` of a single pair, whose sum in float64 is `about`."""
+    off = _lost(len(probe))
+    low, high = np.float32(about - off), np.float32(about + off)
+    return float(low) if low == high else _exactly(template, probe)
 
-    floor: float32 (B,), the score a row must reach to change the answer: that of the k-th subject so far.
+
+def _lost(dimension: int) -> float:
+    return (dimension + 2) * 2.0**-52
+
+
+def _exactly(template: NDArray[np.float64], probe: NDArray[np.float64]) -> float:
+    return float(np.float32(math.fsum((template * probe).tolist())))
+
+
+class Ranking:
+    """The k best distinct subjects of each probe among the rows it is told of. probes: float32 (B, d).
+
+    floor: float32 (B,), the score a row must reach to change the answer: that of the k-th subject so far, or less.
+    likely: float64 (B,), the approximate score from which on a row probably does.
     """
 
     def __init__(self, rows: Rows, probes: Vectors, k: int) -> None:
         self._rows = rows
-        self._probes = probes
+        self.probes = probes
         self.k = k
         self.floor = np.full(len(probes), -np.inf, np.float32)
-        #: Per probe, ascending: (−score, slot, owner), one entry per owner.
-        self.best: list[list[tuple[float, int, int]]] = [[] for _ in probes]
+        self.likely = np.full(len(probes), -np.inf)
+        #: Whether every probe has a floor.
+        self.floored = False
+        #: Per probe, ascending, one entry per owner.
+        self.best: list[list[Entry]] = [[] for _ in probes]
         #: How many rows were scored exactly, per probe, (B,).
         self.rescored = np.zeros(len(probes), np.int64)
-        self._slack = np.float32(float32_slack(probes.shape[1]) + ROUNDING)
-        self._at_once = max(1, _AT_ONCE // max(1, probes.shape[1]))
+        self._exact = probes.astype(np.float64)
+        self._waiting: list[tuple[Indices, Indices, NDArray[np.float64], NDArray[np.float64]]] = []
+        self._waits, self._enough = 0, _FEW
+
+    def consider(self, probe: Indices, row: Indices, score: NDArray[np.float64], upper: NDArray[np.float64]) -> None:
+        """Row[i], which is somebody's, is about score[i] from probe[i], and upper[i] at the most. A row is named once.
+
+        Rows wait until there are many. Then those that probably belong to the answer are scored, the floor rises, and
+        most of the others need not be."""
+        self._waiting.append((probe, row, score, upper))
+        self._waits += len(row)
+        if self._waits > self._enough:
+            probe, row, score, upper = self._waited()
+            now = score >= self.likely[probe]
+            self._score_in_lots(probe[now], row[now], upper[now])
+            rest = np.flatnonzero(~now)
+            rest = rest[upper[rest] >= self.floor[probe[rest]]]
+            if len(rest) > _WAITING:
+                self._score_in_lots(probe[rest], row[rest], upper[rest])
+                rest = rest[:0]
+            self._waiting.append((probe[rest], row[rest], score[rest], upper[rest]))
+            self._waits = len(rest)
+            self._enough = 2 * len(rest) + _FEW
+
+    def settle(self) -> None:
+        """Score those that waited, as far as they still reach the floor."""
+        if self._waiting:
+            probe, row, _, upper = self._waited()
+            some = upper >= self.floor[probe]
+            self._score_in_lots(probe[some], row[some], upper[some])
+
+    def _waited(self) -> tuple[Indices, Indices, NDArray[np.float64], NDArray[np.float64]]:
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) == 1:
+            return waiting[0]
+        probe, row, score, upper = (np.concatenate(column) for column in zip(*waiting, strict=True))
+        return probe, row, score, upper
 
     def offer(self, probe: Indices, row: Indices, upper: NDArray[np.float64]) -> None:
         """Score row[i], which is somebody's, for probe[i] where upper[i], the most it can score, still reaches the
         floor. A row is offered once."""
+        if len(row) > _FEW:
+            some = upper >= self.floor[probe]
+            probe, row, upper = probe[some], row[some], upper[some]
         if len(row) <= _FEW:
-            if row.size:
-                self._score(probe, row)
+            self._score(probe, row)
             return
         # The k + 1 nearest of each probe first: they raise the floor for the others.
         order = np.lexsort((-upper, probe))
         probe, row, upper = probe[order], row[order], upper[order]
         rank = np.arange(len(probe)) - np.searchsorted(probe, probe)
         for part in (np.flatnonzero(rank <= self.k), np.flatnonzero(rank > self.k)):
-            for start in range(0, len(part), self._at_once):
-                some = part[start : start + self._at_once]
-                some = some[upper[some] >= self.floor[probe[some]]]
-                if some.size:
-                    self._score(probe[some], row[some])
+            self._score_in_lots(probe[part], row[part], upper[part])
+
+    def _score_in_lots(self, probe: Indices, row: Indices, upper: NDArray[np.float64]) -> None:
+        at_once = max(_FEW, _AT_ONCE // self.probes.shape[1])
+        if len(row) <= at_once:
+            self._score(probe, row)
+            return
+        for start in range(0, len(row), at_once):
+            lot = slice(start, start + at_once)
+            some = upper[lot] >= self.floor[probe[lot]]
+            self._score(probe[lot][some], row[lot][some])
 
     def _score(self, probe: Indices, row: Indices) -> None:
-        templates, mine = self._rows.vectors(row), self._probes[probe]
-        self.rescored += np.bincount(probe, minlength=len(self.best))
-        if len(row) > _FEW:
-            near = np.einsum("ij,ij->i", templates, mine) + self._slack
-            worth = np.flatnonzero(near >= self.floor[probe])
-            probe, row, templates, mine = probe[worth], row[worth], templates[worth], mine[worth]
-        scores = exact_scores(templates, mine)
-        good = np.flatnonzero(scores >= self.floor[probe])
-        probe, row, scores = probe[good], row[good], scores[good]
-        owners, slots = self._rows.owners_of(row), self._rows.slots_of(row)
-        for at, score, slot, owner in zip(probe.tolist(), scores.tolist(), slots, owners, strict=True):
-            self._insert(at, (-score, slot, owner))
-
-    def _insert(self, at: int, entry: tuple[float, int, int]) -> None:
-        best = self.best[at]
-        if len(best) == self.k and not entry < best[-1]:
+        if not row.size:
             return
+        alone = len(self.probes) == 1
+        self.rescored += row.size if alone else np.bincount(probe, minlength=len(self.best))
+        every = templates = self._rows.vectors(row)
+        if len(row) > _FEW:
+            slack = np.float32(float32_slack(self.probes.shape[1]) + ROUNDING)
+            near = np.einsum("ij,ij->i", templates, self.probes[probe])
+            worth = np.flatnonzero(near + slack >= self.floor[probe])
+            probe, row, templates = probe[worth], row[worth], templates[worth]
+        exact = templates.astype(np.float64)
+        scores = exact_scores(exact, self._exact if alone else self._exact[probe])
+        # Whoever is given this memory next may not write to all of it, and people may be forgotten meanwhile.
+        for copy in (every, templates, exact):
+            copy.fill(0)
+        for at, score, number in zip(probe.tolist(), scores, row.tolist(), strict=True):
+            best = self.best[at]
+            if len(best) < self.k or -score <= best[-1][0]:
+                self._insert(at, score, number)
+
+    def _insert(self, at: int, score: float, row: int) -> None:
+        if math.isnan(score):
+            return
+        best = self.best[at]
+        entry = (-score, self._rows.slot_of(row), self._rows.owner_of(row))
         for index, known in enumerate(best):
             if known[2] == entry[2]:
                 if known < entry:
@@ -113,7 +186,21 @@ class Ranking:
                 del best[index]
                 break
         insort(best, entry)
-        if len(best) > self.k:
-            best.pop()
-        if len(best) == self.k:
-            self.floor[at] = -best[-1][0]
+        if len(best) >= self.k:
+            del best[self.k :]
+            floor = -best[-1][0]
+            if floor >= self.floor[at]:
+                self.floor[at] = self.likely[at] = floor
+
+
+def best_of(entries: Sequence[Entry], k: int) -> list[Entry]:
+    """The first of each of the first k owners. entries: ascending."""
+    best: list[Entry] = []
+    owners: set[int] = set()
+    for entry in entries:
+        if entry[2] not in owners:
+            owners.add(entry[2])
+            best.append(entry)
+            if len(best) == k:
+                break
+    return best

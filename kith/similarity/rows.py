@@ -11,8 +11,8 @@ from kith.view import GalleryView
 
 Indices = NDArray[np.intp]
 
-#: Rows that are fetched one by one.
-_FEW = 16
+#: Rows that are fetched one by one, in all or of each block: sorting them by block would take longer.
+_FEW, _FEW_OF_EACH = 64, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +31,23 @@ class Rows:
         """The templates of `view` themselves."""
         return cls(view.blocks, view.owners)
 
+    def exact(self, rows: Indices) -> NDArray[np.float64]:
+        """The vectors of a few rows, float64 (n, d)."""
+        blocks = self.blocks
+        vectors = np.empty((len(rows), blocks[0].shape[1]))
+        for at, row in enumerate(rows.tolist()):
+            vectors[at] = blocks[row // BLOCK_ROWS][row % BLOCK_ROWS]
+        return vectors
+
     def vectors(self, rows: Indices) -> Vectors:
         """float32 (n, d)."""
-        block, within = np.divmod(rows, BLOCK_ROWS)
         blocks = self.blocks
-        if len(rows) <= _FEW:
-            return np.array([blocks[b][r] for b, r in zip(block.tolist(), within.tolist(), strict=True)], np.float32)
         vectors = np.empty((len(rows), blocks[0].shape[1]), np.float32)
+        if len(rows) <= max(_FEW, _FEW_OF_EACH * len(blocks)):
+            for at, row in enumerate(rows.tolist()):
+                vectors[at] = blocks[row // BLOCK_ROWS][row % BLOCK_ROWS]
+            return vectors
+        block, within = np.divmod(rows, BLOCK_ROWS)
         order = np.argsort(block, kind="stable")
         starts = np.flatnonzero(np.diff(block[order], prepend=-1))
         for start, end in pairwise([*starts.tolist(), len(rows)]):
@@ -45,17 +55,19 @@ class Rows:
             vectors[mine] = blocks[block[mine[0]]][within[mine]]
         return vectors
 
-    def owners_of(self, rows: Indices) -> list[int]:
-        """The subject's number of each row."""
-        return [int(self.owners[row // BLOCK_ROWS][row % BLOCK_ROWS]) for row in rows.tolist()]
+    def owner_of(self, row: int) -> int:
+        """The subject's number of a row."""
+        return int(self.owners[row // BLOCK_ROWS][row % BLOCK_ROWS])
 
-    def slots_of(self, rows: Indices) -> list[int]:
-        """The slot of each row."""
-        if self.slots is None:
-            slots: list[int] = rows.tolist()
-            return slots
-        return [int(self.slots[row // BLOCK_ROWS][row % BLOCK_ROWS]) for row in rows.tolist()]
+    def slot_of(self, row: int) -> int:
+        """The slot of a row."""
+        return row if self.slots is None else int(self.slots[row // BLOCK_ROWS][row % BLOCK_ROWS])
 
     def free(self, block: int) -> Indices:
         """The rows of a block that are nobody's."""
         return np.flatnonzero(self.owners[block] == FREE)
+
+
+def whole(block: Vectors) -> Vectors:
+    """The array that `block` is a window of, or `block` itself."""
+    return block.base if isinstance(block.base, np.ndarray) else block

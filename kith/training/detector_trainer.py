@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kith.errors import Diverged
 from kith.networks.face_detector import FaceDetector
 from kith.training.checkpoint import Checkpoint, Position, load, save
 from kith.training.cutouts import Cutout
 from kith.training.detector_config import DetectorConfig
 from kith.training.detector_loss import maps_loss, outputs_loss
 from kith.training.detector_teacher import DetectorTeacher, canvas_of
+from kith.training.errors import Diverged
 from kith.training.progress import Epoch, Progress
 from kith.training.scenes import WINDOW_PX, scene, window
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kith.errors import Diverged
 from kith.training.augment import Augmentation
+from kith.training.errors import Diverged
 from kith.training.loader import Loader
 from kith.training.objective import Normalise
 from kith.training.replay import Examples, balanced

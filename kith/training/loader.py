@@ -18,7 +18,7 @@ from kith.training.augment import Augmentation, augment
 
 Indices = NDArray[np.int64]
 
-#: Batches made before they are asked for.
+#: Batches made before they are asked for, at least; and one for each thread.
 _AHEAD = 3
 
 
@@ -55,7 +55,7 @@ class Loader:
             try:
                 for number in range(first, len(plan)):
                     waiting.append((number, pool.submit(self._make, plan[number], epoch, number)))
-                    if len(waiting) > _AHEAD:
+                    if len(waiting) > max(_AHEAD, self._threads):
                         done, batch = waiting.popleft()
                         yield done, batch.result()
                 while waiting:

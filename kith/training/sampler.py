@@ -6,7 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kith.errors import Diverged, Rejected
+from kith.errors import Rejected
+from kith.training.errors import Diverged
 from kith.training.neighbourhoods import Members, neighbourhoods
 
 Indices = NDArray[np.int64]

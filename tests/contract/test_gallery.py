@@ -39,7 +39,7 @@ Content = dict[str, list[bytes]]
 
 def face(subject: str, seed: int, *, model_id: str = "m", dimension: int = DIMENSION) -> Enrolment:
     image = f"ab/{seed}"
-    known = template_id("door", subject, image, model_id)
+    known = template_id("door", subject, image)
     return Enrolment(subject, known, unit(seed, dimension), image, 0.25, model_id)
 
 
@@ -500,11 +500,11 @@ class TestLog:
         store.create("gate", model_id="m", dimension=DIMENSION)
         began = time.monotonic()
         assert store.changes_many({"door": 0, "gate": 0}, block_ms=60) == {}
-        assert 0.04 < time.monotonic() - began < 2
+        assert 0.04 < time.monotonic() - began < 20
         later = threading.Timer(0.05, lambda: store.enrol("gate", [face("Ann", 1)]))
         later.start()
-        found = store.changes_many({"door": 0, "gate": 0, "unknown": 5}, block_ms=5000)
-        assert time.monotonic() - began < 3
+        found = store.changes_many({"door": 0, "gate": 0, "unknown": 5}, block_ms=60_000)
+        assert time.monotonic() - began < 50
         assert {name: [change.sequence for change in changes] for name, changes in found.items()} == {"gate": [1]}
         later.join()
         assert store.changes_many({}) == {}
@@ -613,12 +613,12 @@ class TestFollowing:
         try:
             for seed in range(30):
                 sequence = store.enrol("door", [face(f"n{seed % 5}", seed)])[0]
-                view = follower.view("door", at_least=sequence, timeout_s=5)
+                view = follower.view("door", at_least=sequence, timeout_s=30)
                 assert unit(seed).tobytes() in view_content(view)[f"n{seed % 5}"]
-            follower.view("door", at_least=store.configure("door", GallerySettings(cutoff=0.5)), timeout_s=5)
+            follower.view("door", at_least=store.configure("door", GallerySettings(cutoff=0.5)), timeout_s=30)
             assert follower.view("door").cutoff == 0.5
             sequence = store.forget("door", "n0").sequence
-            assert follower.view("door", at_least=sequence, timeout_s=5).row_of("n0") is None
+            assert follower.view("door", at_least=sequence, timeout_s=30).row_of("n0") is None
             assert view_content(follower.view("door")) == content(store.snapshot("door"))
         finally:
             follower.stop()

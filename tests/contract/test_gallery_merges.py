@@ -8,7 +8,7 @@ import redis
 
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
-from kith.errors import CannotUndo
+from kith.errors import CannotUndo, UnknownGallery, UnknownSubject
 from kith.gallery import Enrolment, GalleryStore, Op
 from kith.replica import Replica
 from tests import gallery_schema
@@ -36,6 +36,65 @@ def told(store: GalleryStore) -> set[str]:
     entries = store.history("door")
     ended = {each.before[1] for each in entries if each.op in (Op.MOVE, Op.REMOVE) and isinstance(each.before, tuple)}
     return {each.subject for each in entries} | {str(name) for name in ended}
+
+
+def test_what_a_forget_would_take_is_told_before_of_the_living_and_of_those_who_ended(store: GalleryStore) -> None:
+    assert store.forgettable("door", "Ann") == [key("Ann", 1)]
+    store.merge("door", "Ann", "Bob")
+    store.enrol("door", [face("Ann", 4)])
+    before = store.info("door")
+    assert store.forgettable("door", "Ann") == sorted([key("Ann", 1), key("Ann", 4)])
+    assert store.forgettable("door", "Bob") == sorted([key("Ann", 1), key("Bob", 2)])
+    assert store.info("door") == before
+    assert store.forget("door", "Ann").templates == 2
+    for name in ("Ann", "Eve"):
+        with pytest.raises(UnknownSubject):
+            store.forgettable("door", name)
+    with pytest.raises(UnknownGallery):
+        store.forgettable("gate", "Bob")
+
+
+def test_what_somebody_took_out_who_is_forgotten_and_was_brought_back_is_still_found_as_his_who_ended(
+    store: GalleryStore,
+) -> None:
+    hers = key("Ann", 1)
+    store.merge("door", "Ann", "Bob")
+    store.move("door", "Bob", [hers], "Cid")
+    store.undo("door", store.remove("door", "Cid", [hers]))
+    store.move("door", "Cid", [hers], "Dot")
+    store.forget("door", "Cid")
+    assert [each.template_id for each in store.show("door", "Dot").templates] == [hers]
+    assert store.forget("door", "Ann").templates == 1
+    assert store.show("door", "Dot").templates == ()
+
+
+def test_what_lies_in_the_removal_of_another_is_still_found_as_his_who_ended(store: GalleryStore) -> None:
+    hers = key("Ann", 1)
+    store.merge("door", "Ann", "Bob")
+    store.move("door", "Bob", [hers], "Cid")
+    store.undo("door", store.remove("door", "Cid", [hers]))
+    store.move("door", "Cid", [hers], "Dot")
+    removal = store.remove("door", "Dot", [hers])
+    store.forget("door", "Cid")
+    gone = store.forget("door", "Ann")
+    assert (gone.templates, gone.images) == (0, ("ab/1",))
+    assert hers not in {template for each in store.history("door") for template in each.templates}
+    with pytest.raises(CannotUndo, match="forgotten"):
+        store.undo("door", removal)
+
+
+def test_a_removal_that_is_cleared_of_it_too_leaves_nothing_of_a_template_with_whoever_ended(
+    store: GalleryStore,
+) -> None:
+    hers = key("Ann", 1)
+    merge = store.merge("door", "Ann", "Bob")
+    store.merge("door", "Bob", "Cid")
+    store.remove("door", "Cid", [hers])
+    store.forget("door", "Ann")
+    assert hers not in {template for each in store.history("door") for template in each.templates}
+    assert store.show("door", "Cid").templates
+    with pytest.raises(CannotUndo, match="forgotten"):
+        store.undo("door", merge)
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])

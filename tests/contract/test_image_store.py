@@ -1,5 +1,6 @@
 """One contract for every image store: a directory and a real S3 server answer alike."""
 
+import io
 import os
 import socket
 import stat
@@ -145,6 +146,58 @@ def test_an_upload_larger_than_an_image_may_be_is_not_read(store: ImageStore) ->
         store.get(key)
 
 
+@pytest.fixture(params=["directory", "s3"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    """A store in which no other test has put anything."""
+    if request.param == "directory":
+        return DirectoryImageStore(tmp_path / "not yet" / "images")
+    return MinioImageStore(request.getfixturevalue("radosgw").settings(new_bucket()))
+
+
+def pages(store: ImageStore, prefix: str = "", limit: int = 3) -> list[str]:
+    """The keys listed page by page, the last of each page leading to the next."""
+    found: list[str] = []
+    while page := store.listed(prefix, after=found[-1] if found else "", limit=limit):
+        assert len(page) <= limit
+        found += [each.key for each in page]
+    return found
+
+
+def test_nothing_is_listed_where_nothing_was_put(empty: ImageStore) -> None:
+    assert empty.listed() == []
+    empty.check()
+    assert empty.listed() == []
+
+
+def test_everything_is_listed_once_by_key_however_long_the_pages_are(empty: ImageStore) -> None:
+    keys = sorted(empty.put(fresh(20)) for _ in range(11))
+    for limit in (1, 3, 11, 1000):
+        assert pages(empty, limit=limit) == keys, limit
+    empty.delete(keys[4])
+    assert pages(empty) == keys[:4] + keys[5:]
+    # From a key that is no more as well.
+    assert [each.key for each in empty.listed(after=keys[4])] == keys[5:]
+
+
+def test_keys_are_listed_by_how_they_begin(empty: ImageStore) -> None:
+    keys = sorted(empty.put(fresh(20)) for _ in range(40))
+    for prefix in (keys[7][:1], keys[7][:2], keys[7][:3], keys[7][:6], keys[7]):
+        assert pages(empty, prefix) == [key for key in keys if key.startswith(prefix)], prefix
+    assert empty.listed("zz") == empty.listed(keys[7] + "0") == []
+
+
+def test_a_listed_image_has_its_size_and_when_it_was_last_put(empty: ImageStore) -> None:
+    before_ms = time.time() * 1000
+    key = empty.put(b"twelve bytes")
+    [first] = empty.listed()
+    assert (first.key, first.size_bytes) == (key, 12)
+    # S3 keeps whole seconds, or less.
+    assert before_ms - 1000 <= first.stored_ms <= time.time() * 1000 + 1000
+    time.sleep(1.1)
+    empty.put(b"twelve bytes")
+    assert empty.listed()[0].stored_ms >= first.stored_ms + 1000
+
+
 @pytest.mark.parametrize("key", BAD_KEYS)
 def test_what_is_not_a_key_reaches_nothing(key: str, store: ImageStore, tmp_path: Path) -> None:
     store.check()
@@ -183,6 +236,7 @@ def test_a_wrong_secret_is_denied_by_every_call_and_not_shown(radosgw: Radosgw, 
         lambda: wrong.get(key),
         lambda: wrong.exists(key),
         lambda: wrong.delete(key),
+        wrong.listed,
         wrong.check,
     )
     for call in calls:
@@ -210,6 +264,15 @@ def test_an_upload_signed_with_the_wrong_secret_or_too_long_ago_is_refused(
     assert MinioImageStore(s3_store_settings).exists(key_of(data)) is False
 
 
+def test_objects_of_others_in_the_bucket_are_passed_over(radosgw: Radosgw) -> None:
+    settings = radosgw.settings(new_bucket())
+    store = MinioImageStore(settings)
+    keys = sorted(store.put(fresh(20)) for _ in range(5))
+    for name in ("ab/notes.txt", "00", "backup/ab/" + "a" * 64, keys[0] + ".bak"):
+        store._client.put_object(settings.bucket, name, io.BytesIO(b"x"), 1)
+    assert pages(store, limit=2) == keys
+
+
 def test_workers_that_start_together_on_a_missing_bucket_all_succeed(radosgw: Radosgw) -> None:
     settings = radosgw.settings(new_bucket())
     pictures = [fresh() for _ in range(6)]
@@ -234,11 +297,12 @@ def test_a_gateway_that_is_away_is_unavailable_soon_and_works_again_when_it_is_b
     radosgw.stop()
     try:
         started = time.monotonic()
-        for call in (lambda: store.get(key), lambda: store.put(b"x"), lambda: store.exists(key), store.check):
+        calls = (lambda: store.get(key), lambda: store.put(b"x"), lambda: store.exists(key), store.listed, store.check)
+        for call in calls:
             with pytest.raises(StoreUnavailable, match=str(radosgw.port)):
                 call()
-        # Four calls of three attempts, each refused at once, and pauses of at most 0.1 and 0.2 s.
-        assert time.monotonic() - started < 4 * (0.1 + 0.2 + 0.7)
+        # Each of three attempts, each refused at once, and pauses of at most 0.1 and 0.2 s.
+        assert time.monotonic() - started < len(calls) * (0.1 + 0.2 + 0.7)
     finally:
         radosgw.start()
     assert store.get(key) == b"a picture"
@@ -308,6 +372,16 @@ def test_what_a_dead_writer_left_is_swept_and_a_living_one_is_not(tmp_path: Path
     assert new.exists()
 
 
+def test_half_written_files_and_files_of_others_are_not_listed(tmp_path: Path) -> None:
+    store = DirectoryImageStore(tmp_path)
+    key = store.put(b"a picture")
+    (tmp_path / "incoming" / "half").write_bytes(b"half a pic")
+    (tmp_path / key[:2] / "notes.txt").write_text("somebody's")
+    (tmp_path / "ab").mkdir(exist_ok=True)
+    (tmp_path / "zz").write_text("no folder")
+    assert pages(store) == [key]
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = DirectoryImageStore(tmp_path)
     store.check()
@@ -329,6 +403,7 @@ def test_a_place_that_cannot_be_a_directory_is_unavailable_and_named(tmp_path: P
         lambda: store.put(b"x"),
         lambda: store.get(key_of(b"x")),
         lambda: store.exists(key_of(b"x")),
+        store.listed,
     ):
         with pytest.raises(StoreUnavailable, match="file"):
             call()

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 
+from kith.backends.erasure_redis import RedisErasure
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.keys_directory import DirectoryKeys
@@ -14,6 +16,7 @@ from kith.backends.migration_redis import RedisMigrationStore
 from kith.enrolment import Enrolment, template_id
 from kith.errors import CannotMigrate, CannotUndo, InvalidTemplate, ModelMismatch, UnknownGallery
 from kith.gallery import GalleryStore
+from kith.gallery_past import diff, read_pasts
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Op, Snapshot
 from kith.migration import MigrationStore
@@ -33,10 +36,7 @@ class House:
     migrations: MigrationStore
 
     def enrol(self, who: str, *seeds: int, model_id: str = "m", dimension: int = DIMENSION) -> list[int]:
-        made = [
-            Enrolment(who, key(who, seed, model_id), unit(seed, dimension), f"ab/{seed}", 0.25, model_id)
-            for seed in seeds
-        ]
+        made = [Enrolment(who, key(who, seed), unit(seed, dimension), f"ab/{seed}", 0.25, model_id) for seed in seeds]
         return self.galleries.enrol("door", made)
 
     def begin(self, model_id: str = "n", dimension: int = OTHER) -> None:
@@ -66,8 +66,8 @@ class House:
         return [each.image for each in self.migrations.missing("door")]
 
 
-def key(who: str, seed: int, model_id: str = "m") -> str:
-    return template_id("door", who, f"ab/{seed}", model_id)
+def key(who: str, seed: int) -> str:
+    return template_id("door", who, f"ab/{seed}")
 
 
 def vectors(snapshot: Snapshot) -> dict[str, list[bytes]]:
@@ -260,6 +260,7 @@ class TestSwitching:
         assert vectors(snapshot) == expected(OTHER, Ann=[1, 2], Bob=[3])
         entry = house.galleries.history("door")[0]
         assert (entry.op, entry.sequence, entry.before, entry.after) == (Op.MODEL, 3, "m", "n")
+        assert entry.settings == (BEFORE, AFTER)
         state = house.migrations.state("door")
         assert state is not None
         assert (state.model_id, state.dimension, state.switched, state.settings) == ("m", DIMENSION, 3, BEFORE)
@@ -303,7 +304,7 @@ class TestSwitching:
         house.begin()
         house.embed("Ann", 1)
         house.migrations.put("door", "n", {}, {key("Ann", 2): "no_face: x", key("Bob", 3): "missing_image: x"})
-        with pytest.raises(CannotMigrate, match="--drop-failed"):
+        with pytest.raises(CannotMigrate, match="--leave-behind"):
             house.switch()
         assert house.switch(drop=True) == 5
         assert vectors(house.galleries.snapshot("door")) == expected(OTHER, Ann=[1], Bob=[])
@@ -338,6 +339,14 @@ class TestSwitching:
         house.switch("m")
         assert vectors(house.galleries.snapshot("door")) == expected(DIMENSION, Ann=[1], Bob=[2])
 
+    def test_a_job_that_was_enrolled_before_the_switch_and_comes_again_after_it_is_known(self, house: House) -> None:
+        first = house.enrol("Ann", 1, 2)
+        house.begin()
+        house.embed_all()
+        house.switch()
+        assert house.enrol("Ann", 1, 2, 3, model_id="n", dimension=OTHER) == [*first, 3]
+        assert house.galleries.info("door").templates == 3
+
     def test_forgotten_after_the_switch_somebody_is_in_neither(self, house: House) -> None:
         house.enrol("Ann", 1)
         house.enrol("Bob", 2)
@@ -363,6 +372,29 @@ class TestSwitching:
         renamed = house.galleries.rename("door", "Ann", "Anna")
         assert house.galleries.undo("door", renamed) == renamed + 1
 
+    def test_the_past_reaches_across_the_change_and_says_which_model_it_was_of(self, house: House) -> None:
+        house.enrol("Ann", 1, 2)
+        house.begin()
+        house.embed("Ann", 1)
+        house.migrations.put("door", "n", {}, {key("Ann", 2): "no_face: x"})
+        switched = house.switch(drop=True)
+        enrolled = house.enrol("Bob", 3, model_id="n", dimension=OTHER)[0]
+        house.migrations.put("door", "m", {key("Bob", 3): unit(3)}, {})
+        back = house.switch("m")
+        pasts = read_pasts(house.galleries, "door", range(back + 1))
+        assert [past.model_id for past in pasts] == [*("m", "m", "m"), *("n", "n"), "m"]
+        assert [past.settings.cutoff for past in pasts] == [0.4, 0.4, 0.4, 0.6, 0.6, 0.4]
+        people = [{each.name: len(each.templates) for each in past.subjects.values()} for past in pasts]
+        assert people == [{}, {"Ann": 2}, {"Ann": 1}, {"Ann": 1}, {"Ann": 1, "Bob": 1}, {"Ann": 1, "Bob": 1}]
+        found = diff(pasts[1], pasts[enrolled])
+        assert (found.model_id, found.settings) == (("m", "n"), (BEFORE, AFTER))
+        assert [(each.added, each.removed) for each in found.subjects] == [
+            (frozenset(), {key("Ann", 2)}),
+            ({key("Bob", 3)}, frozenset()),
+        ]
+        assert diff(pasts[1], pasts[0]).model_id == ("m", "m")
+        assert switched == enrolled - 1
+
     def test_ended_after_the_switch_the_former_vectors_are_gone(self, house: House) -> None:
         house.enrol("Ann", 1)
         house.begin()
@@ -372,3 +404,18 @@ class TestSwitching:
         assert vectors(house.galleries.snapshot("door")) == expected(OTHER, Ann=[1])
         house.begin("m", DIMENSION)
         assert house.missing() == ["ab/1"]
+
+
+def test_what_was_removed_under_the_former_model_is_known_row_by_row_when_somebody_is_forgotten(
+    redis_client: redis.Redis, prefix: str
+) -> None:
+    galleries = RedisGalleryStore(redis_client, prefix)
+    house = House(galleries, RedisMigrationStore(redis_client, prefix))
+    galleries.create("door", model_id="m", dimension=DIMENSION, settings=BEFORE)
+    house.enrol("Ann", 1, 2, 3)
+    galleries.remove("door", "Ann", [key("Ann", 1), key("Ann", 2)])
+    house.begin()
+    house.embed_all()
+    house.switch()
+    rows = RedisErasure(redis_client, prefix).holdings("door", "Ann").rows
+    assert sorted(rows) == sorted(unit(*each).tobytes() for each in ((1,), (2,), (3,), (1003, OTHER)))

@@ -1,6 +1,7 @@
 """A gallery as a file, and back: from and into every store."""
 
 import json
+import stat
 import threading
 import uuid
 import zipfile
@@ -11,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kith.audit import Action
+from kith.backends.audit_memory import MemoryAudit
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
-from kith.errors import BrokenArchive, ModelMismatch, Rejected, SealBroken
+from kith.errors import BrokenArchive, ModelMismatch, NameTaken, Rejected, SealBroken
 from kith.gallery import Enrolment, GallerySettings, GalleryStore, Introduction, template_id
 from kith.keys import Key, KeyRing
 from kith.portable import Archive, export_gallery, restore, writing
@@ -29,7 +33,7 @@ Content = dict[str, Any]
 
 def face(subject: str, seed: int, image: str | None = None) -> Enrolment:
     image = image or f"ab/{seed}"
-    return Enrolment(subject, template_id("door", subject, image, "m"), unit(seed), image, 0.25 + seed / 7, "m")
+    return Enrolment(subject, template_id("door", subject, image), unit(seed), image, 0.25 + seed % 5 / 7, "m")
 
 
 def content(store: GalleryStore, name: str) -> Content:
@@ -77,10 +81,48 @@ def filled(store: GalleryStore) -> GalleryStore:
 
 def restored(store: GalleryStore, file: Path, name: str | None = None, **options: Any) -> Any:
     with Archive(file) as archive:
-        return restore(store, archive, name, **options)
+        return restore(store, archive, name, **({"audit": MemoryAudit(), "by": "cli:ada@desk"} | options))
 
 
 class TestRoundTrip:
+    def test_it_stands_in_the_audit_log_with_where_it_came_from(
+        self, store: GalleryStore, fresh: Callable[[], GalleryStore], file: Path
+    ) -> None:
+        manifest = export_gallery(filled(store), "door", file)
+        other, audit = fresh(), MemoryAudit()
+        restored(other, file, "gate", audit=audit)
+        told = audit.latest(1)[0].deed
+        assert (told.actor, told.action, told.gallery) == ("cli:ada@desk", Action.RESTORED, "gate")
+        assert told.sequence == other.info("gate").sequence
+        assert told.detail == {
+            **{"from": "door", "at": manifest.sequence, "exported_ms": manifest.exported_ms},
+            **{"stage": "done", "subjects": 3, "templates": 3, "refused": 0},
+        }
+
+    def test_one_that_is_killed_stands_there_with_where_it_comes_from(
+        self, store: GalleryStore, fresh: Callable[[], GalleryStore], file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        manifest = export_gallery(filled(store), "door", file)
+        other, audit = fresh(), MemoryAudit()
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as gone:
+            gone.setattr(other, "enrol", killed)
+            with pytest.raises(KeyboardInterrupt):
+                restored(other, file, "gate", audit=audit)
+        [entry] = audit.page().entries
+        assert (entry.deed.action, entry.deed.gallery, entry.deed.sequence) == (Action.RESTORED, "gate", None)
+        origin = {"from": "door", "at": manifest.sequence, "exported_ms": manifest.exported_ms}
+        assert entry.deed.detail == {"stage": "begun", **origin}
+        # What is refused is not begun.
+        before = audit.head()
+        other.create("yard", model_id="another", dimension=3)
+        with pytest.raises(ModelMismatch):
+            restored(other, file, "yard", audit=audit)
+        assert audit.head() == before
+
     def test_a_restored_gallery_has_everything_of_everybody(
         self, store: GalleryStore, fresh: Callable[[], GalleryStore], file: Path
     ) -> None:
@@ -170,6 +212,31 @@ class TestRoundTrip:
 
 
 class TestMerging:
+    def test_two_people_of_the_file_never_become_one(self, store: GalleryStore, file: Path) -> None:
+        store.enrol("door", [face("Ann", 1), face("Anna", 2), face("Bea", 3), face("Cid", 4)])
+        store.describe("door", "Bea", external_id="b")
+        export_gallery(store, "door", file)
+        # Ann is called Anna now, and Cid has Bea's external id.
+        store.forget("door", "Anna")
+        store.rename("door", "Ann", "Anna")
+        store.forget("door", "Bea")
+        store.describe("door", "Cid", external_id="b")
+        done = restored(store, file)
+        assert {each.name: each.templates for each in store.subjects("door")} == {"Anna": 1, "Cid": 1}
+        assert done.refused == {
+            "Anna": "'Anna' of the gallery is 'Ann' of the file",
+            "Bea": "'Cid' of the gallery, with the external id 'b', is 'Cid' of the file",
+        }
+        assert (done.subjects, done.templates) == (2, 2)
+
+    def test_whoever_is_refused_is_not_counted(self, store: GalleryStore, file: Path) -> None:
+        store.introduce("door", "Ann", Introduction(external_id="a"))
+        export_gallery(store, "door", file)
+        other = Taken()
+        other.create("door", model_id="m", dimension=DIMENSION)
+        done = restored(other, file)
+        assert (done.subjects, list(done.refused)) == (0, ["Ann"])
+
     def test_people_are_met_by_id_then_external_id_then_name(self, store: GalleryStore, file: Path) -> None:
         store.enrol("door", [face("Ann", 1), face("Bob", 2), face("Cid", 3), face("Dan", 4), face("Eve", 5)])
         store.describe("door", "Bob", external_id="b")
@@ -225,7 +292,93 @@ class TestParts:
         assert content(other, "door") == content(store, "door")
 
 
+class TestFile:
+    def test_it_is_for_its_owner_alone(self, store: GalleryStore, file: Path) -> None:
+        file.write_bytes(b"yesterday's")
+        file.chmod(0o644)
+        export_gallery(filled(store), "door", file)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+    def test_a_picture_that_is_damaged_in_the_store_is_left_out(
+        self, store: GalleryStore, file: Path, tmp_path: Path
+    ) -> None:
+        images = DirectoryImageStore(tmp_path / "here")
+        keys = [images.put(b"a picture"), images.put(b"another")]
+        (tmp_path / "here" / keys[0]).write_bytes(b"damaged")
+        store.enrol("door", [face("Ann", 1, keys[0]), face("Ann", 2, keys[1])])
+        assert export_gallery(store, "door", file, images=images).images == 1
+
+
 class TestDamage:
+    def test_what_is_compressed_is_refused_before_it_is_unpacked(self, store: GalleryStore, file: Path) -> None:
+        export_gallery(filled(store), "door", file)
+        parts = members(file)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in parts.items():
+                archive.writestr(name, data)
+        with pytest.raises(BrokenArchive, match=r"manifest\.json is compressed"):
+            Archive(file)
+
+    @pytest.mark.parametrize(
+        ("part", "line"),
+        [
+            ("subjects.jsonl", {"name": "a\u0000b"}),
+            ("subjects.jsonl", {"id": "../../etc"}),
+            ("subjects.jsonl", {"number": "1"}),
+            ("subjects.jsonl", {"number": 2}),
+            ("subjects.jsonl", {"name": "Bob 🙂"}),
+            ("subjects.jsonl", {"metadata": ["x"]}),
+            ("subjects.jsonl", {"metadata": {"note": 7}}),
+            ("subjects.jsonl", {"created_ms": "yesterday"}),
+            ("templates.jsonl", {"subject": 99}),
+            ("templates.jsonl", {"subject": [1]}),
+            ("templates.jsonl", {"quality": 7}),
+            ("templates.jsonl", {"id": None}),
+            ("templates.jsonl", {"enrolled_ms": None}),
+        ],
+    )
+    def test_what_cannot_be_is_refused_before_anything_is_written(
+        self, part: str, line: dict[str, Any], store: GalleryStore, file: Path
+    ) -> None:
+        export_gallery(filled(store), "door", file)
+        parts = members(file)
+        first, *others = parts[part].splitlines(keepends=True)
+        changed = json.dumps({**json.loads(first), **line}).encode() + b"\n"
+        with_sum(file, parts, part, b"".join([changed, *others]))
+        other = MemoryGalleryStore()
+        with pytest.raises(BrokenArchive, match=part):
+            restored(other, file)
+        assert other.galleries() == []
+
+    @pytest.mark.parametrize("text", ["[" * 100_000, "1", '"x"', "{}"])
+    def test_lines_that_are_no_lines_are_refused(self, text: str, store: GalleryStore, file: Path) -> None:
+        export_gallery(filled(store), "door", file)
+        with_sum(file, members(file), "subjects.jsonl", text.encode())
+        with pytest.raises(BrokenArchive, match=r"subjects\.jsonl"):
+            restored(MemoryGalleryStore(), file)
+
+    def test_a_vector_of_another_length_is_refused_before_anything_is_written(
+        self, store: GalleryStore, file: Path
+    ) -> None:
+        export_gallery(filled(store), "door", file)
+        rows = np.stack([unit(seed) for seed in (1, 2, 3)])
+        rows[2] *= 2
+        with_sum(file, members(file), "vectors/00000.safetensors", safetensors.numpy.save({"vectors": rows}))
+        other = MemoryGalleryStore()
+        with pytest.raises(BrokenArchive, match="vector 3 has the norm 2, not 1"):
+            restored(other, file)
+        assert other.galleries() == []
+
+    @pytest.mark.parametrize("name", ["_signing", "../door", "x" * 2000])
+    def test_a_gallery_that_cannot_be_called_that_is_refused(self, name: str, store: GalleryStore, file: Path) -> None:
+        export_gallery(store, "door", file)
+        parts = members(file)
+        manifest = json.dumps({**json.loads(parts["manifest.json"]), "gallery": name}).encode()
+        rewrite(file, {**parts, "manifest.json": manifest})
+        with pytest.raises(BrokenArchive, match="gallery name"):
+            Archive(file)
+
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
     def test_a_file_that_was_cut_off_is_refused(self, store: GalleryStore, file: Path, share: float) -> None:
         export_gallery(filled(store), "door", file)
@@ -248,6 +401,13 @@ class TestDamage:
         with pytest.raises(BrokenArchive, match=r"extra\.txt does not belong"):
             restored(MemoryGalleryStore(), file)
 
+    def test_a_name_that_was_changed_shows_by_the_sum_alone(self, store: GalleryStore, file: Path) -> None:
+        export_gallery(filled(store), "door", file)
+        parts = members(file)
+        rewrite(file, {**parts, "subjects.jsonl": parts["subjects.jsonl"].replace(b"Ann", b"Eve")})
+        with pytest.raises(BrokenArchive, match=r"subjects\.jsonl was altered, its SHA-256"):
+            restored(MemoryGalleryStore(), file)
+
     def test_a_flipped_bit_anywhere_in_the_vectors_is_noticed(self, store: GalleryStore, file: Path) -> None:
         export_gallery(filled(store), "door", file)
         data = bytearray(file.read_bytes())
@@ -264,8 +424,10 @@ class TestDamage:
         parts = members(file)
         some = (parts["templates.jsonl"].splitlines(keepends=True) * 2)[:lines]
         with_sum(file, parts, "templates.jsonl", b"".join(some))
+        other = MemoryGalleryStore()
         with pytest.raises(BrokenArchive, match="more"):
-            restored(MemoryGalleryStore(), file)
+            restored(other, file)
+        assert other.galleries() == []
 
     def test_a_newer_format_says_what_to_do(self, store: GalleryStore, file: Path) -> None:
         export_gallery(store, "door", file)
@@ -287,6 +449,13 @@ class TestDamage:
         with pytest.raises(OSError, match="No space"):
             export_gallery(store, "door", file)
         assert [each.read_bytes() for each in file.parent.iterdir()] == [b"yesterday's"]
+
+
+class Taken(MemoryGalleryStore):
+    """A gallery in which somebody else gets the external id just before."""
+
+    def introduce(self, *_: object) -> int | None:
+        raise NameTaken("another subject has the external id 'a'")
 
 
 def members(file: Path) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
+from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.samples_memory import MemorySamples
 from kith.backends.samples_redis import RedisSamples
 from kith.calibration_samples import SampleStore, SearchSample, Truth
@@ -136,3 +137,14 @@ def test_a_sample_of_a_newer_version_is_skipped_and_forgotten_with_its_gallery(
     assert store.samples("door") == [sample(1)]
     assert store.forget_gallery("door") == 2
     assert list(redis_client.scan_iter(f"{prefix}:*")) == []
+
+
+def test_samples_and_galleries_share_no_key(redis_client: redis.Redis, prefix: str) -> None:
+    # A gallery may be called `order`, as a part of a key is.
+    store = RedisSamples(redis_client, prefix)
+    galleries = RedisGalleryStore(redis_client, prefix)
+    galleries.create("order", model_id="m", dimension=4)
+    before = galleries.info("order")
+    assert store.forget_gallery("order") == 0
+    assert store.count("order") == 0
+    assert galleries.info("order") == before

@@ -52,7 +52,8 @@ class Kith:
     def environment(self, **more: str) -> dict[str, str]:
         """The caller's, without what it may say about another Kith."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
-        return {**clean, "KITH_HOME": str(self.home), "COLUMNS": "200", **more}
+        # Port 0: stacks of several tests run at once.
+        return {**clean, "KITH_HOME": str(self.home), "KITH_API__PORT": "0", "COLUMNS": "200", **more}
 
     def __call__(self, *arguments: str | Path, status: int = 0, **more: str) -> Ran:
         """Run to the end and check how it ended."""

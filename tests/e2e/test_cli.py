@@ -250,17 +250,46 @@ def test_subjects_are_listed_shown_renamed_and_forgotten(kith: Kith, gallery: st
     kith("subjects", "show", "-g", gallery, "Grace", status=1)
 
 
+def test_a_correction_is_previewed_on_what_was_decided_and_made_afterwards(
+    kith: Kith, gallery: str, tmp_path: Path
+) -> None:
+    kith("identify", "-g", gallery, "--aligned", picture(tmp_path / "seen.png", 1, 4))
+    before = kith("gallery", "show", gallery, "--json").json
+    effect = kith("gallery", "merge", gallery, "Ada", "Grace", "--preview", "--json").json["preview"]
+    assert (effect["looked_at"], effect["open"]) == (1, [])
+    [changed] = effect["changed"]
+    assert (changed["before"], changed["after"]) == ("Ada", "Grace")
+    assert kith("gallery", "show", gallery, "--json").json == before
+    kith("gallery", "merge", gallery, "Ada", "Grace")
+    answer = kith("identify", "-g", gallery, "--aligned", tmp_path / "seen.png", "--json").json
+    assert answer["face"]["subject"] == "Grace"
+    undone = kith("gallery", "undo", gallery, str(before["sequence"] + 1), "--preview").out
+    assert "1 would be answered otherwise" in undone or "1 may be" in undone
+
+
+def test_pictures_are_found_that_nothing_refers_to(kith: Kith, gallery: str, client: Client) -> None:
+    key = client.store.put(b"of a job that was never accepted")
+    assert "pictures of" in kith("images", "unused").out
+    assert kith("images", "unused", "--json").lines == []
+    # By the time the store tells: nothing here has been put more than a week ago.
+    os.utime(client.settings.store.directory.expanduser() / key, (0, 0))
+    assert [each["key"] for each in kith("images", "unused", "--json").lines] == [key]
+    assert "1 pictures are deleted" in kith("images", "unused", "--remove", "--yes").out
+    assert not client.store.exists(key)
+    assert kith("audit", "--action", "deleted", "--json").lines
+
+
 def test_status_shows_lanes_workers_with_their_model_and_galleries(kith: Kith, gallery: str) -> None:
     status = kith("status", "--json").json
     assert set(status["lanes"]) == {"live", "interactive", "bulk", "publish"}
-    assert Counter(beat["role"] for beat in status["workers"]) == {"embed": 1, "publish": 1, "upkeep": 1}
+    assert Counter(beat["role"] for beat in status["workers"]) == {"embed": 1, "publish": 1, "upkeep": 1, "watch": 1}
     [embed] = [beat for beat in status["workers"] if beat["role"] == "embed"]
     assert (embed["model_name"], embed["runtime"]) == ("simulated", "simulated")
     assert {"batch_size", "batch_fill", "rss_mb"} <= set(embed)
     [mine] = [each for each in status["galleries"] if each["name"] == gallery]
     assert (mine["subjects"], mine["templates"]) == (2, 3)
-    assert kith("galleries", "--json").lines == status["galleries"]
-    assert gallery in kith("galleries", "list").out
+    assert kith("gallery", "list", "--json").lines == status["galleries"]
+    assert gallery in kith("gallery", "list").out
     human = kith("status").out
     assert "simulated" in human
     assert gallery in human
@@ -272,7 +301,7 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(kith: Kith, gallery: 
     # under its content and not under the id it claims.
     payload = json.dumps({"wire": 99, "job_id": "from-the-future", "lane": "interactive"})
     dead_id = f"unreadable-{hashlib.sha256(payload.encode()).hexdigest()[:16]}"
-    client._queue.send(payload, Lane.INTERACTIVE)
+    client.queue.send(payload, Lane.INTERACTIVE)
     wait_for(lambda: client.ledger.dead_letter(dead_id), "a dead letter")
     [listed] = [each for each in kith("dead", "list", "--json").lines if each["dead_id"] == dead_id]
     assert listed["code"] == "unknown_wire_version"
@@ -324,11 +353,12 @@ def test_up_says_what_runs_and_where_and_sigterm_ends_all_of_it(kith: Kith, pack
             "embed-1",
             "publish-2",
             "upkeep",
+            "watch",
             str(pack),
             "licence: none: there are no weights",
         ):
             assert part in shown
-        assert len(processes_of(tmp_path / "h")) >= 6
+        assert len(processes_of(tmp_path / "h")) >= 7
         assert up.end(signal.SIGTERM) == 0
     assert processes_of(tmp_path / "h") == []
 
@@ -338,7 +368,7 @@ def test_up_tells_a_program_what_runs_what_happens_to_it_and_its_end(kith: Kith,
         up.until('"event":"up"')
         event = json.loads(up.lines[-1])
         assert event["model"]["licence"] == "none: there are no weights"
-        assert [each["name"] for each in event["workers"]] == ["embed-1", "publish-1", "upkeep"]
+        assert [each["name"] for each in event["workers"]] == ["api-1", "embed-1", "publish-1", "upkeep", "watch"]
         os.kill(event["valkey"]["pid"], signal.SIGKILL)
         up.until("valkey ended")
         assert up.end() == 0
@@ -363,3 +393,9 @@ def test_up_with_a_pack_that_is_none_says_so(kith: Kith, tmp_path: Path) -> None
 def test_valkey_is_the_real_one(kith: Kith) -> None:
     with redis.Redis.from_url(local_settings(load(), kith.home).redis.url.get_secret_value()) as server:
         assert server.info("server")["server_name"] == "valkey"
+
+
+def test_completion_is_offered() -> None:
+    asked = {"_KITH_COMPLETE": "complete_bash", "COMP_WORDS": "kith ide", "COMP_CWORD": "1"}
+    shown = subprocess.run([KITH], env=asked, capture_output=True, text=True, check=False).stdout
+    assert shown.split() == ["identify"]

@@ -25,15 +25,29 @@ import redis
 
 from kith import errors
 from tests import gallery_schema
-from tests.faults.gallery_crowd import CUTOFFS, GALLERY, IDS, NAMES, PREFIX, QUALITIES, SEEDS, SEEN, open_store
+from tests.faults.gallery_crowd import (
+    CUTOFFS,
+    GALLERY,
+    IDS,
+    NAMES,
+    PLACES,
+    PREFIX,
+    QUALITIES,
+    SEEDS,
+    SEEN,
+    VECTORS,
+    open_store,
+)
 from tests.plain_gallery import PlainGallery, key
-
-_PLACES = {template: place for place, template in enumerate(IDS)}
 
 #: How far back states are kept: undoing reaches back no further than the callers do.
 _KEPT = 1000
 
 Call = dict[str, Any]
+
+#: What changes nothing that has a number, and a move that others were quicker than: whether all vectors were there, the
+#: plain gallery does not know.
+_LOOKS = ("show", "history", "trim", "embed", "switched", "end")
 
 
 @dataclass(slots=True)
@@ -45,6 +59,7 @@ class Plain:
     names: list[bytes] = field(default_factory=list)
     owners: list[bytes] = field(default_factory=list)
     settings: list[int] = field(default_factory=list)
+    models: list[bytes] = field(default_factory=list)
     freed: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     erased: dict[int, int] = field(default_factory=dict)
     since: Any = field(default_factory=lambda: np.zeros(len(IDS), np.int64))
@@ -56,7 +71,7 @@ class Plain:
             self.erased[number] = sequence
         owners, since = np.zeros(len(IDS), "<u4"), np.zeros(len(IDS), np.int64)
         for template, (owner, enrolled, _) in now.owners.items():
-            owners[_PLACES[template]], since[_PLACES[template]] = owner, enrolled
+            owners[PLACES[template]], since[PLACES[template]] = owner, enrolled
         for place in np.flatnonzero((since != self.since) & (self.since != 0)).tolist():
             self.freed[place].append(sequence)
         self.since = since
@@ -66,11 +81,13 @@ class Plain:
         self.names.append(names.tobytes())
         self.owners.append(owners.tobytes())
         self.settings.append(CUTOFFS.index(now.settings.cutoff))
+        self.models.append(now.model.encode())
         old = sequence - _KEPT
         self.model.states.pop(old, None)
         self.model.moves.pop(old, None)
         self.model.forgets.discard(old)
         self.model.returned.discard(old)
+        self.model.switches.discard(old)
 
 
 def replay(records: Iterable[Path]) -> tuple[Plain, Counter[str]]:
@@ -85,7 +102,7 @@ def replay(records: Iterable[Path]) -> tuple[Plain, Counter[str]]:
             changes = "answer" in call and call["answer"] and max(call["answer"]) > call["low"]
             if changes:
                 authors[max(call["answer"])].append(call)
-            elif call["verb"] not in ("show", "history", "trim"):
+            elif call["verb"] not in _LOOKS:
                 idle.append(call)
     idle.sort(key=lambda call: -call["low"])
     plain = Plain()
@@ -142,18 +159,21 @@ def _trial(model: PlainGallery) -> PlainGallery:
     trial = copy(model)
     trial.now = model.now.copy()
     trial.states, trial.moves = dict(model.states), dict(model.moves)
-    trial.forgets, trial.returned = set(model.forgets), set(model.returned)
+    trial.forgets, trial.returned, trial.switches = set(model.forgets), set(model.returned), set(model.switches)
     trial.erased, trial.absorbed = set(model.erased), dict(model.absorbed)
+    trial.endings, trial.removals, trial.stripped = dict(model.endings), dict(model.removals), set(model.stripped)
     return trial
 
 
 def _answer(model: PlainGallery, call: Call) -> Any:
     """The sequence numbers, or the error, with which the model answers."""
+    if call["verb"] == "forget":
+        model.trimmed = call["trimmed"]
     expected = getattr(model, call["verb"])(*call["arguments"])
     if not isinstance(expected, int):
         return expected
     if call["verb"] == "enrol":
-        who, seeds = call["arguments"]
+        who, seeds, _ = call["arguments"]
         return [model.now.owners[key(who, seed)][1] for seed in seeds]
     return [expected]
 
@@ -166,6 +186,7 @@ def compare(plain: Plain, record: Path) -> Counter[str]:
         counts["seen"] += 1
         counts["seen whole"] += int(seen["exact"])
         assert int(seen["settings"]) == plain.settings[sequence], f"{record.name}: settings at {sequence}"
+        assert seen["model"] == plain.models[sequence], f"{record.name}: model at {sequence}"
         if seen["names"].tobytes() == plain.names[sequence] and seen["owners"].tobytes() == plain.owners[sequence]:
             continue
         counts["seen late"] += 1
@@ -196,7 +217,7 @@ def compare_end(plain: Plain, url: str) -> None:
             assert (shown.external_id, dict(shown.metadata)) == (person.external, dict(person.metadata))
             found = {each.template_id: (each.sequence, each.image, each.quality) for each in shown.templates}
             assert found == {
-                each: (now.owners[each][1], f"ab/{_PLACES[each] % SEEDS}", float(QUALITIES[_PLACES[each]]))
+                each: (now.owners[each][1], f"ab/{PLACES[each] % SEEDS}", float(QUALITIES[PLACES[each]]))
                 for each in now.templates(number)
             }
     finally:
@@ -207,6 +228,9 @@ def _compare_keys(plain: Plain, client: redis.Redis) -> None:
     stored = gallery_schema.read(client, PREFIX, GALLERY)
     gallery_schema.check(stored)
     now = plain.model.now
+    assert stored.meta["model_id"] == now.model
+    for each, known in stored.templates.items():
+        assert stored.vector(known[1]) == VECTORS[now.model][PLACES[each]].tobytes()
     assert {number: record["name"] for number, record in stored.subjects.items()} == {
         number: person.name for number, person in now.people.items()
     }

@@ -7,29 +7,36 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import redis
 from pydantic import SecretStr
 
+from kith.audit import Action, Where
 from kith.backends.connect import redis_client
+from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.client import Client
 from kith.enrolment import Enrolment
-from kith.errors import StateUnavailable
+from kith.errors import StateUnavailable, UnknownSubject
+from kith.gallery import GallerySettings, GalleryStore
 from kith.jobs import Content, Kind, Lane, Outcome
 from kith.replica import Replica
-from kith.settings import as_environment
+from kith.settings import Settings, as_environment
 from kith.stack import Stack
 from tests import gallery_schema
 from tests.faults.cast import GALLERY, aligned_jpegs, enrol_half
+from tests.faults.cutting_proxy import CuttingProxy
 from tests.faults.load import PATIENCE_S, impatient
 from tests.faults.victims import Killer
 from tests.plain_gallery import DIMENSION, key, unit
 
 KILLS = 5
 RESTARTS = 3
+CUTS = 10
 
 
 def test_workers_killed_in_mid_enrolment_leave_each_template_once(tmp_path: Path) -> None:
@@ -106,6 +113,45 @@ def test_valkey_killed_in_mid_import_loses_and_doubles_nothing_it_acknowledged(t
         server.stop()
 
 
+def test_connections_cut_before_the_answer_double_no_change_and_hide_none(tmp_path: Path) -> None:
+    with (
+        EmbeddedValkey(tmp_path / "valkey") as server,
+        CuttingProxy(tmp_path / "proxy.sock", Path(server.url.removeprefix("unix://").partition("?")[0])) as proxy,
+    ):
+        settings = impatient(tmp_path)
+        own = settings.redis.model_copy(update={"url": SecretStr(proxy.url)})
+        store = RedisGalleryStore(redis_client(settings.model_copy(update={"redis": own})), "cut")
+        plain = MemoryGalleryStore()
+        for each in (store, plain):
+            each.create("door", model_id="m", dimension=DIMENSION)
+        verbs: list[Callable[[GalleryStore, int], int]] = [
+            lambda store, n: store.enrol("door", _faces(n))[-1],
+            lambda store, n: store.rename("door", f"p{n}", f"q{n}"),
+            lambda store, n: store.remove("door", f"q{n}", [key(f"p{n}", 8 * n)]),
+            lambda store, _: store.undo("door", store.info("door").sequence),
+            lambda store, n: store.move("door", f"q{n}", [key(f"p{n}", 8 * n)], f"r{n}"),
+            lambda store, n: store.merge("door", f"r{n}", f"q{n}"),
+            lambda store, n: store.describe("door", f"q{n}", external_id=str(n)),
+            lambda store, n: store.configure("door", GallerySettings(cutoff=n / 100)),
+            lambda store, n: store.forget("door", f"q{n}").sequence,
+        ]
+        for n in range(CUTS):
+            for verb in verbs:
+                proxy.due = 1 + n % 2
+                assert verb(store, n) == verb(plain, n)
+                assert proxy.due == 0
+        assert proxy.cut == CUTS * len(verbs) + CUTS // 2 * len(verbs)
+        assert [(each.op, each.number) for each in store.history("door")] == [
+            (each.op, each.number) for each in plain.history("door")
+        ]
+        with redis.Redis.from_url(server.url) as direct:
+            gallery_schema.check(gallery_schema.read(direct, "cut", "door"))
+
+
+def _faces(n: int) -> list[Enrolment]:
+    return [Enrolment(f"p{n}", key(f"p{n}", seed), unit(seed), "ab/1", 0.5, "m") for seed in range(8 * n, 8 * n + 8)]
+
+
 def test_a_worker_that_slept_past_the_trim_of_the_journal_loads_afresh_and_says_so(tmp_path: Path) -> None:
     settings = impatient(tmp_path)
     with Stack(settings, embed=1) as stack, Client.open(settings) as client:
@@ -135,7 +181,9 @@ def test_a_worker_that_slept_past_the_trim_of_the_journal_loads_afresh_and_says_
         )
 
 
-def test_with_full_memory_enrolling_is_refused_with_a_remedy_while_a_worker_goes_on_matching(tmp_path: Path) -> None:
+def test_with_full_memory_enrolling_is_refused_with_a_remedy_while_people_are_matched_and_forgotten(
+    tmp_path: Path,
+) -> None:
     settings = impatient(tmp_path, seconds_per_batch=1.0)
     with Stack(settings, embed=1) as stack, Client.open(settings) as client:
         assert stack.valkey is not None
@@ -154,19 +202,32 @@ def test_with_full_memory_enrolling_is_refused_with_a_remedy_while_a_worker_goes
                 assert cast.wrong_answers([ask], client.wait(ask.job_id, PATIENCE_S)) == []
                 picture = tmp_path / "new.jpg"
                 picture.write_bytes(aligned_jpegs(31)[-1])
-                said = subprocess.run(
-                    [Path(sys.executable).with_name("kith"), "enrol", "Newer", str(picture), "--gallery", GALLERY],
-                    env=os.environ | as_environment(settings),
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-                assert said.returncode != 0
-                assert "raise maxmemory" in " ".join(said.stderr.split())
-                galleries = RedisGalleryStore(redis_client(settings), settings.redis.prefix)
-                assert galleries.forget(GALLERY, "Person 0").templates == 1
+                status, said = kith(settings, "enrol", "Newer", str(picture), "--gallery", GALLERY)
+                assert status != 0
+                assert "raise maxmemory" in said
+                receipt = str(tmp_path / "receipt.json")
+                person = "Person 0", "--gallery", GALLERY
+                assert kith(settings, "forget", *person, "--yes", "--receipt", receipt)[0] == 0
+                assert kith(settings, "forget", "--check", receipt)[0] == 0
+                with pytest.raises(UnknownSubject):
+                    RedisGalleryStore(redis_client(settings), settings.redis.prefix).show(GALLERY, "Person 0")
+                assert [each.deed.action for each in client.audit.latest(2)] == [Action.FORGOT, Action.FORGOT]
                 assert client.ledger.state(enrol.job_id).state != "done"
             finally:
                 server.config_set("maxmemory", "0")
             [enrolled] = client.wait(enrol.job_id, PATIENCE_S)
             assert enrolled.outcome == Outcome.ENROLLED
+            [entry] = client.audit.latest(1, Where(action=Action.ENROLLED))
+            assert (entry.deed.actor, entry.deed.sequence) == ("worker:embed-1", enrolled.gallery_version)
+
+
+def kith(settings: Settings, *words: str) -> tuple[int, str]:
+    """The command; its exit status and what it said on stderr, in one line."""
+    said = subprocess.run(
+        [Path(sys.executable).with_name("kith"), *words],
+        env=os.environ | as_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.returncode, " ".join(said.stderr.split())

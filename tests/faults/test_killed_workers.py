@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from kith.client import Client
@@ -33,10 +34,12 @@ def kill_workers_under_load(settings: Settings) -> None:
     assert len(load.accepted) > KILLS
 
 
+@pytest.mark.timeout(900)
 def test_forty_kills_over_valkey_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     kill_workers_under_load(impatient(tmp_path, seconds_per_batch=BATCH_S))
 
 
+@pytest.mark.timeout(900)
 def test_forty_kills_over_rabbitmq_lose_nothing_and_repeat_nothing(tmp_path: Path, rabbitmq_url: str) -> None:
     settings = impatient(tmp_path, seconds_per_batch=BATCH_S, broker={"url": SecretStr(rabbitmq_url)})
     redis = settings.redis.model_copy(update={"prefix": "kills"})

@@ -10,30 +10,38 @@ import redis
 
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.replica import Follower
-from workers.memory import keep_memory
+from kith.similarity import PlainSearcher, Searcher
+from kith.stack_memory import wipe_stack
+from workers.memory import keep_memory, restart_with_one_heap
 
 
 def main() -> None:
+    restart_with_one_heap()
     keep_memory()
     url, prefix, gallery, method = sys.argv[1:]
+    searcher: Searcher = PlainSearcher()
     if method == "int8":
         from kith.searchers.searcher import Int8Searcher  # noqa: PLC0415
 
-        searcher = Int8Searcher()
-        search = searcher.search
-    else:
-        from kith.similarity.plain import search  # type: ignore[no-redef]  # noqa: PLC0415
-    follower = Follower(RedisGalleryStore(redis.Redis.from_url(url), prefix), block_ms=50)
-    view = follower.view(gallery)
-    probes = np.eye(4, view.dimension, dtype=np.float32)
+        searcher = packing = Int8Searcher()
+    follower = Follower(RedisGalleryStore(redis.Redis.from_url(url), prefix), block_ms=50, kept=searcher)
     if method == "int8":
-        searcher.pack(view)
+        packing.pack(follower.view(gallery))
     print("ready", flush=True)
     for line in sys.stdin:
-        view = follower.view(gallery, at_least=int(line), timeout_s=20)
-        for _ in range(3):
-            search(view, probes, 2)
-        print(view.sequence, flush=True)
+        sequence = search(follower, searcher, gallery, int(line))
+        # As workers.pool does after each job.
+        wipe_stack()
+        print(sequence, flush=True)
+
+
+def search(follower: Follower, searcher: Searcher, gallery: str, at_least: int) -> int:
+    """Search the newest view a few times, and let go of it; its number."""
+    view = follower.view(gallery, at_least=at_least, timeout_s=20)
+    probes = np.eye(4, view.dimension, dtype=np.float32)
+    for _ in range(3):
+        searcher.search(view, probes, 2)
+    return view.sequence
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Back up and restore as docs/deployment.md says it: its commands, run while people are enrolled, on a real Valkey."""
+"""Back up and restore as docs/operations.md says it: its commands, run while people are enrolled, on a real Valkey."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def face(number: int) -> Enrolment:
     raw = np.random.default_rng(number).standard_normal(64)
     name, image = f"person {number}", f"ab/{number}"
     vector = (raw / np.linalg.norm(raw)).astype(np.float32)
-    return Enrolment(name, template_id("door", name, image, "m"), vector, image, 0.5, "m")
+    return Enrolment(name, template_id("door", name, image), vector, image, 0.5, "m")
 
 
 def store_on(server: EmbeddedValkey) -> RedisGalleryStore:
@@ -56,8 +56,8 @@ def copy(server: EmbeddedValkey, repository: Path, tmp_path: Path) -> Path:
     """What the page's commands make of a server that somebody writes to all the time."""
     store_on(server).create("door", model_id="m", dimension=64)
     store_on(server).enrol("door", [face(number) for number in range(200)])
-    page = (repository / "docs/deployment.md").read_text()
-    [commands] = [block for block in re.findall(r"```sh\n(.*?)```", page, re.S) if "kith-state.tar" in block]
+    page = (repository / "docs/operations.md").read_text()
+    [commands] = [block for block in re.findall(r"```sh\n(.*?)```", page, re.S) if "> kith-state.tar" in block]
     tools = tmp_path / "tools"
     tools.mkdir()
     for name, text in (("docker", DOCKER), ("valkey-cli", VALKEY_CLI)):

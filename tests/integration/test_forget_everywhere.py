@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -21,6 +22,7 @@ from kith.backends.results_redis import RedisResults
 from kith.backends.samples_redis import RedisSamples
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.calibration_samples import SearchSample, Truth, group_of
+from kith.erasure import asked_about
 from kith.errors import StoreUnavailable, UnknownSubject
 from kith.forget_check import Checker, Leftover
 from kith.forgetting import Forgetting
@@ -32,6 +34,7 @@ from kith.receipts import Kind as What
 from kith.receipts import SignedReceipt, signing_key, verify
 from kith.settings import Settings
 from tests.plain_gallery import unit
+from workers.retention import Dropped, Retention
 
 D = 64
 NAME = "Ada Lovelace"
@@ -70,7 +73,7 @@ class House:
 
     def enrol(self, name: str, seed: int, gallery: str = "staff", image: str | None = None) -> str:
         key = image or self.store.put(f"{name} {seed}".encode())
-        known = template_id(gallery, name, key, "m")
+        known = template_id(gallery, name, key)
         self.galleries.enrol(gallery, [Enrolment(name, known, unit(seed, D), key, 0.5, "m")])
         return key
 
@@ -125,7 +128,7 @@ def told(house: House) -> Told:
     house.galleries.rename("staff", OLD_NAME, NAME)
     house.galleries.describe("staff", NAME, external_id="emp-1815", metadata={})
     hers.append(house.enrol(NAME, 3))
-    removed = template_id("staff", NAME, hers[-1], "m")
+    removed = template_id("staff", NAME, hers[-1])
     house.galleries.remove("staff", NAME, [removed])
     hers.append(house.enrol("A. Lovelace", 4))
     house.galleries.merge("staff", "A. Lovelace", NAME)
@@ -146,7 +149,7 @@ def told(house: House) -> Told:
         asked = job(f"search{n}", ImageRef(image, label=f"cam{n}"))
         house.publish(asked, decide(asked, 0, seen.outcome, face=seen))
     asked = job("enrol", ImageRef(hers[0], OLD_NAME), kind=Kind.ENROL)
-    known = template_id("staff", OLD_NAME, hers[0], "m")
+    known = template_id("staff", OLD_NAME, hers[0])
     enrolled = decide(asked, 0, Outcome.ENROLLED, face=Face(Outcome.ENROLLED, OLD_NAME), template_id=known)
     house.publish(asked, enrolled)
     asked = job("claim", ImageRef(probes[4], NAME), kind=Kind.VERIFY)
@@ -263,11 +266,11 @@ def test_interrupted_anywhere_the_same_call_completes_it(
     def fails_once(owner: object, verb: str) -> None:
         real = getattr(owner, verb)
 
-        def call(*args: object) -> object:
+        def call(*args: object, **options: object) -> object:
             left[0] -= 1
             if left[0] == 0:
                 raise StoreUnavailable("gone for a moment")
-            return real(*args)
+            return real(*args, **options)
 
         monkeypatch.setattr(owner, verb, call)
 
@@ -297,6 +300,65 @@ def test_workers_that_have_the_change_are_listed_and_those_that_do_not_say_so_ar
     assert [each.worker_id for each in signed.receipt.replicas] == ["quick"]
     assert signed.receipt.silent == ("elsewhere", "slow"), "who names no copy must be heard after the change"
     assert [each.what for each in house.left(signed)] == ["replica"]
+
+
+def test_a_picture_stays_for_the_job_of_another_gallery_that_asks_about_it(house: House, told: Told) -> None:
+    picture = sorted(told.hers)[0]
+    job = EmbedJob("elsewhere", Kind.IDENTIFY, "gate", Lane.BULK, (ImageRef(picture),), now_ms())
+    house.ledger.accept_many([job])
+    signed = house.forget()
+    assert [key for key in sorted(told.hers) if house.store.exists(key)] == [picture]
+    assert all(picture not in each.identifiers for each in signed.receipt.erased)
+    assert house.ledger.start("elsewhere", "w", "d1") is Start.GO
+    assert signed.receipt.silent == (f"a job that asks about picture {picture}",)
+    assert [each.what for each in house.left(signed) if picture in each.where and "upkeep" in each.where] == ["picture"]
+    retention = Retention(house.galleries, house.erasure, house.store, house.audit, Settings())
+    assert retention.run() == Dropped(), "the job is open"
+    assert house.store.exists(picture)
+    house.ledger.bury(DeadLetter("elsewhere", "timeout", "late", wire.to_json(job), Lane.BULK, now_ms()))
+    assert retention.run() == Dropped(pictures=1)
+    assert not house.store.exists(picture)
+    assert house.erasure.spared() == set()
+    assert [each for each in house.left(signed) if each.what == "picture"] == []
+
+
+def test_a_picture_that_stayed_for_a_job_and_is_somebody_elses_by_now_stays(house: House) -> None:
+    picture = house.enrol(NAME, 1)
+    job = EmbedJob("elsewhere", Kind.ENROL, "guests", Lane.BULK, (ImageRef(picture, "Grace"),), now_ms())
+    house.ledger.accept_many([job])
+    house.forget()
+    assert house.erasure.spared() == {picture}
+    house.enrol("Grace", 1, gallery="guests", image=picture)
+    house.ledger.publish("elsewhere", [decide(job, 0, Outcome.ENROLLED, face=Face(Outcome.ENROLLED, "Grace"))])
+    Retention(house.galleries, house.erasure, house.store, house.audit, Settings()).run()
+    assert house.store.exists(picture)
+    assert house.erasure.spared() == set()
+
+
+def test_a_picture_stays_for_a_job_that_only_newer_workers_can_read(house: House) -> None:
+    picture = house.enrol(NAME, 1)
+    newer = json.dumps({"wire": 99, "gallery": "guests", "asked": [{"picture": picture}]})
+    house.redis.hset("kith:job:newer", mapping={"payload": newer, "stage": "accepted"})
+    house.redis.hset("kith:job:broken", mapping={"payload": "{" + newer, "stage": "accepted"})
+    assert asked_about(house.erasure) == {picture}
+    house.forget()
+    assert house.store.exists(picture)
+    house.redis.delete("kith:job:newer")
+    assert asked_about(house.erasure) == set(), "what nobody can read protects nothing"
+
+
+def test_the_number_of_another_gallery_of_that_name_says_nothing(house: House, told: Told) -> None:
+    info = house.galleries.info("staff")
+    for worker, sequence, epoch in (("former", 10**6, "former"), ("new", info.sequence + 1, info.epoch)):
+        numbers: dict[str, dict[str, Any]] = {"galleries": {"staff": sequence}, "epochs": {"staff": epoch}}
+        house.ledger.beat(WorkerBeat(worker, "embed", "h", 1, now_ms(), now_ms(), **numbers))
+    signed = house.forget()
+    assert [each.worker_id for each in signed.receipt.replicas] == ["new"]
+    assert signed.receipt.silent == ("former",)
+    # Made anew since, it counts from 1: no worker's copy of that one is behind.
+    numbers = {"galleries": {"staff": 1}, "epochs": {"staff": "later"}}
+    house.ledger.beat(WorkerBeat("new", "embed", "h", 1, now_ms(), now_ms(), **numbers))
+    assert house.left(signed) == []
 
 
 GHOSTS: dict[str, Callable[[House, Told], object]] = {
@@ -365,3 +427,74 @@ def test_somebody_who_was_merged_into_the_person_by_mistake_and_is_somebody_agai
     assert [each.name for each in house.galleries.subjects("staff")] == ["Ada Byron King"]
     assert house.store.get(mistaken) == b"Ada Byron King 2"
     assert [entry.decision.subject for entry in house.results.after("0")] == ["Ada Byron King"]
+
+
+@pytest.mark.parametrize("how", ["undone", "merged", "merged on", "taken out since"])
+def test_one_who_is_no_more_is_forgotten_by_the_name_he_had(house: House, how: str) -> None:
+    gone, stay = [house.enrol(NAME, 1), house.enrol(NAME, 2)], [house.enrol("Grace", 3)]
+    house.galleries.describe("staff", NAME, external_id="emp-1815", metadata={"room": "7"})
+    [her_id] = house.galleries.ids("staff", NAME)
+    probe = job("search", ImageRef(house.store.put(b"probe")))
+    house.publish(probe, decide(probe, 0, Outcome.MATCH, face=face(house, Outcome.MATCH, NAME)))
+    if how == "undone":
+        for change in (2, 1):
+            house.galleries.undo("staff", change)
+    else:
+        house.galleries.merge("staff", NAME, "Grace")
+    if how == "merged on":
+        stay.append(house.enrol("Hedy", 4))
+        house.galleries.merge("staff", "Grace", "Hedy")
+    if how == "taken out since":
+        taken = [template_id("staff", NAME, gone[0]), template_id("staff", "Grace", stay[0])]
+        house.galleries.remove("staff", "Grace", taken)
+    vectors = [unit(seed, D).tobytes() for seed in (1, 2)]
+    before = house.everything()
+    assert all(vector in before for vector in vectors), "the scan is blind"
+    assert NAME.encode() in before
+
+    signed = house.forget()
+
+    after = house.everything()
+    assert not any(vector[:16] in after or vector[-16:] in after for vector in vectors)
+    assert not any(name in after for name in (NAME.encode(), b"emp-1815"))
+    assert unit(3, D).tobytes() in after
+    assert not any(house.store.exists(key) for key in gone)
+    assert all(house.store.exists(key) for key in stay)
+    assert [entry.decision for entry in house.results.after("0")] == []
+    assert (signed.receipt.subject_id, len(signed.receipt.traces.rows if signed.receipt.traces else ())) == (her_id, 2)
+    assert house.left(signed, NAME, "emp-1815") == []
+    assert {each.deed.subject_id for each in house.audit.latest(2)} == {her_id}
+    with pytest.raises(UnknownSubject):
+        house.forget()
+
+
+def test_whoever_has_the_name_now_goes_with_whoever_had_it_and_ended(house: House) -> None:
+    first = house.enrol(NAME, 1)
+    house.galleries.undo("staff", 1)
+    second = house.enrol(NAME, 2)
+    ids = house.galleries.ids("staff", NAME)
+    signed = house.forget()
+    assert not house.store.exists(first)
+    assert not house.store.exists(second)
+    assert house.left(signed, NAME) == []
+    begun = [each.deed.subject_id for each in house.audit.latest(9) if each.deed.detail["stage"] == "begun"]
+    assert begun == ids
+    assert len(ids) == 2
+
+
+def test_one_who_gets_another_name_meanwhile_is_forgotten_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.enrol(NAME, 1)
+    real = house.erasure.holdings
+
+    def holdings(gallery: str, subject: str) -> object:
+        found = real(gallery, subject)
+        house.galleries.rename("staff", NAME, "Countess")
+        house.enrol(NAME, 2)
+        return found
+
+    monkeypatch.setattr(house.erasure, "holdings", holdings)
+    house.forget()
+    assert [each.name for each in house.galleries.subjects("staff")] == [NAME], "his namesake, enrolled since, stays"
+    assert unit(1, D).tobytes() not in house.everything()

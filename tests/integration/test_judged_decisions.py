@@ -26,7 +26,7 @@ def parts(redis_client: redis.Redis, prefix: str) -> tuple[Feedback, RedisSample
     galleries, samples = RedisGalleryStore(redis_client, prefix), RedisSamples(redis_client, prefix)
     galleries.create("door", model_id="m", dimension=4)
     vector = np.array([1, 0, 0, 0], np.float32)
-    galleries.enrol("door", [Enrolment("Ann", template_id("door", "Ann", "i", "m"), vector, "i", 1.0, "m")])
+    galleries.enrol("door", [Enrolment("Ann", template_id("door", "Ann", "i"), vector, "i", 1.0, "m")])
     ann = galleries.show("door", "Ann").subject_id
     job = EmbedJob("j1", Kind.IDENTIFY, "door", Lane.BULK, (ImageRef("k0"), ImageRef("k1")), now_ms())
     face = Face(Outcome.MATCH, subject="Ann", subject_id=ann, score=0.75, nearest="Ann", nearest_id=ann)

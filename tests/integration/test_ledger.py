@@ -370,6 +370,27 @@ def test_more_open_jobs_than_the_limit_are_refused_and_those_before_them_are_ope
     assert ledger.open_count() == 5
 
 
+def test_where_memory_is_full_from_one_job_to_the_next_those_that_were_accepted_are_known(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        ledger = RedisLedger(client, Settings())
+        ledger.accept_many([job("first", images=64), job("second", images=64)])
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 200_000)
+        asked = [job(f"j{n}", images=64) for n in range(2000)]
+        answers = [answer for start in range(0, 2000, 50) for answer in _offered(ledger, asked[start : start + 50])]
+        assert answers[0] is Accepted.NEW
+        assert Accepted.NO_ROOM in answers
+        assert ledger.open_count() == 2 + answers.count(Accepted.NEW)
+        client.config_set("maxmemory", "0")
+        assert ledger.accept_many([asked[answers.index(Accepted.NO_ROOM)]]) == [Accepted.NEW]
+
+
+def _offered(ledger: RedisLedger, jobs: list[EmbedJob]) -> list[Accepted]:
+    try:
+        return ledger.accept_many(jobs)
+    except StateFull:
+        return []
+
+
 def test_a_full_server_takes_no_new_job_and_finishes_those_it_has(tmp_path: Path, settings: Settings) -> None:
     with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         ledger = RedisLedger(client, settings)
@@ -451,7 +472,7 @@ def test_a_reader_goes_on_from_any_id_and_misses_nothing(ledger: RedisLedger, re
 
 def test_a_waiting_reader_wakes_for_the_next_decision(ledger: RedisLedger, results: RedisResults) -> None:
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(results.after, FROM_NOW, block_s=5)
+        waiting = pool.submit(results.after, FROM_NOW, block_s=30)
         time.sleep(0.05)
         publish(ledger, "j1")
         [entry] = waiting.result()
@@ -528,3 +549,30 @@ def test_results_are_kept_for_their_age_and_no_longer(
     ledger.trim_results()
     assert [entry.decision.job_id for entry in results.after("0", limit=1000)] == ["new"]
     assert results.fetch(ledger.state("old0").entries) == []
+
+
+def test_many_jobs_are_accepted_by_a_server_that_has_forgotten_the_script(
+    ledger: RedisLedger, redis_client: redis.Redis
+) -> None:
+    redis_client.script_flush()
+
+    assert ledger.accept_many([job("j1"), job("j2")]) == [Accepted.NEW] * 2
+    assert ledger.accept_many([job("j1"), job("j2")]) == [Accepted.OPEN] * 2
+
+
+def test_what_was_done_before_the_script_was_found_missing_keeps_its_answer(
+    ledger: RedisLedger, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody else loads it between two calls of a pipeline: the first fails, the second is done."""
+    ledger.accept_many([job("warm")])
+    once, pipelined = iter([True]), ledger._pipelined
+
+    def half(asked: list[tuple[object, ...]]) -> list[bytes]:
+        if next(once, False):
+            pipelined(asked[1:])
+            raise redis.exceptions.NoScriptError
+        return pipelined(asked)
+
+    monkeypatch.setattr(ledger, "_pipelined", half)
+
+    assert ledger.accept_many([job("j1"), job("j2")]) == [Accepted.NEW] * 2

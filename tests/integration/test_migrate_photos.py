@@ -70,6 +70,8 @@ def test_there_and_back_by_command_with_the_latest_searches_compared(settings: S
     assert min(shadow["now"]["tpir"], shadow["then"]["tpir"]) >= 0.5
 
     before = {each.label: each.subject for each in searches(client)}
+    said = migrate(settings, "--switch", "--preview", "--shadow", "50")
+    assert (said["model_id"], said["applied"], said["shadow"]["differ"]) == (first.model_id, False, shadow["differ"])
     said = migrate(settings, "--switch")
     assert said["model_id"] == small.model_id
     after = searches(client)
@@ -81,7 +83,7 @@ def test_there_and_back_by_command_with_the_latest_searches_compared(settings: S
     assert migrate(settings, "--rollback")["model_id"] == first.model_id
     assert {each.label: each.subject for each in searches(client)} == before
     assert migrate(settings, "--status")["other"]["model_id"] == small.model_id
-    assert migrate(settings, "--abandon")["other"] is None
+    assert migrate(settings, "--abandon", "--yes")["other"] is None
 
 
 def searches(client: Client) -> list[Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from kith.errors import DownloadFailed, InvalidPack, NameTaken, Rejected
+from kith.errors import InvalidPack, NameTaken, Rejected
 from kith.manifest import EmbedderSpec
 from kith.packs.catalogue import Entry, File
 from kith.packs.downloading import Patience, fetch
+from kith.packs.errors import DownloadFailed
 from kith.packs.importing import Wish
 from kith.packs.pulling import pull_entry, pull_url
 from tests.onnx_models import embedder, scrfd

@@ -1,21 +1,38 @@
 """What the workers do with each kind of message, on a real ledger; the broker and the model are scripted."""
 
+import base64
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import redis
 
 from kith import wire
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.results_redis import RedisResults
-from kith.errors import BrokerUnavailable, StateUnavailable, StoreUnavailable, UnknownGallery
-from kith.jobs import Decision, EmbedJob, Face, ImageRef, Kind, Lane, Outcome, decide, now_ms
+from kith.backends.sightings_redis import RedisSightings
+from kith.errors import BrokerUnavailable, KeysUnavailable, StateUnavailable, StoreUnavailable, UnknownGallery
+from kith.jobs import (
+    Content,
+    Decision,
+    EmbedJob,
+    Face,
+    ImageRef,
+    Kind,
+    Lane,
+    Outcome,
+    Quality,
+    Seen,
+    decide,
+    now_ms,
+)
 from kith.ledger import Published, WorkerBeat
 from kith.settings import Settings
+from kith.watching.news import Sighted, Unfit
 from tests.integration.passing_time import let_pass
 from workers.embed import EmbedWorker
 from workers.publisher import Publisher
@@ -62,6 +79,7 @@ class Script:
         self.trouble: Exception | None = None
         self.takes_s = 0.0
         self.done: list[str] = []
+        self.vector: bytes | None = None
 
     def decide(self, job: EmbedJob) -> list[Decision]:
         self.done.append(job.job_id)
@@ -71,7 +89,8 @@ class Script:
         if job.kind is Kind.REEMBED:
             return []
         face = Face(Outcome.MATCH, subject="Ada", nearest="Ada", score=0.9)
-        return [decide(job, n, Outcome.MATCH, face=face) for n in range(len(job.images))]
+        parts = {"face": face, "cutoff": 0.4, "model_id": "m", "vector": self.vector}
+        return [decide(job, n, Outcome.MATCH, **parts) for n in range(len(job.images))]
 
 
 class House:
@@ -146,8 +165,8 @@ def test_a_live_job_whose_publication_lost_its_answer_is_published_once(
     answers: list[Published] = []
     publish = house.ledger.publish
 
-    def lose_the_first(job_id: str, decisions: Sequence[Decision] = ()) -> Published:
-        answers.append(publish(job_id, decisions))
+    def lose_the_first(job_id: str, decisions: Sequence[Decision] = (), seen: Sequence[Sighted] = ()) -> Published:
+        answers.append(publish(job_id, decisions, seen))
         if len(answers) == 1:
             raise StateUnavailable("the answer was lost on the way")
         return answers[-1]
@@ -415,3 +434,103 @@ def test_an_enrolment_is_published_however_late_for_it_has_happened(house: House
     time.sleep(0.03)
     house.publisher.publish("j1")
     assert [outcome for _, outcome in house.outcomes()] == ["enrolled", "enrolled"]
+
+
+def of_camera(house: House, *, expires_ms: int, lane: Lane = Lane.LIVE) -> str:
+    """A job of two crops of one track."""
+    crops = [
+        Seen("front", "front.r.1", now_ms(), (0, 0, 50, 50), (640, 480), number, Quality(0.5, 1, 0.5, 1, 1))
+        for number in (1, 2)
+    ]
+    images = tuple(ImageRef(f"k{crop.number}", seen=crop) for crop in crops)
+    job = EmbedJob("c1", Kind.IDENTIFY, "door", lane, images, now_ms(), Content.ALIGNED, expires_ms=expires_ms)
+    house.ledger.accept_many([job])
+    return wire.to_json(job)
+
+
+def seen_by(house: House) -> list[Sighted]:
+    log = RedisSightings(house.client, Settings(redis={"prefix": house.prefix}))
+    found = [heard.news for heard in log.after({"door": "0-0"}).get("door", [])]
+    assert all(isinstance(news, Sighted) for news in found)
+    return found  # type: ignore[return-value]
+
+
+VECTOR = np.array([0.6, 0.8], np.float32)
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_what_a_camera_saw_is_told_to_the_watcher_with_the_decision_once_however_often_it_is_delivered(
+    house: House, lane: Lane
+) -> None:
+    house.script.vector = VECTOR.tobytes()
+    message = of_camera(house, expires_ms=now_ms() + 60_000, lane=lane)
+    for _ in range(3):
+        house.worker.handle(message)
+    house.publisher.publish("c1")
+    assert house.outcomes() == [("c1:0", "match"), ("c1:1", "match")]
+    first, second = seen_by(house)
+    assert (first.decision_id, second.decision_id) == ("c1:0", "c1:1")
+    assert (first.nearest, first.score, first.cutoff, first.model_id, first.quality) == ("Ada", 0.9, 0.4, "m", 0.5)
+    assert (first.seen.number, second.seen.number, first.image, first.unfit) == (1, 2, "k1", Unfit.BLURRED)
+    assert base64.b64decode(first.vector or "") == VECTOR.tobytes()
+    # The records of the results carry no vector.
+    told = house.client.hgetall(f"{house.prefix}:results:told")
+    assert not any(b"vector" in text for text in told.values())
+
+
+def test_what_a_camera_saw_too_long_ago_is_told_without_name_and_vector(house: House) -> None:
+    house.script.takes_s = 0.05
+    house.worker.handle(of_camera(house, expires_ms=now_ms() + 20))
+    assert house.outcomes() == [("c1:0", "expired"), ("c1:1", "expired")]
+    assert [(news.outcome, news.unfit, news.vector, news.nearest) for news in seen_by(house)] == [
+        (Outcome.EXPIRED, Unfit.LATE, None, None)
+    ] * 2
+
+
+def test_when_the_keys_that_cover_a_face_are_away_the_job_is_put_off(house: House) -> None:
+    def away(gallery: str, vector: object) -> str:
+        raise KeysUnavailable
+
+    house.worker = EmbedWorker(house.script, house.ledger, house.broker, "w1", away)  # type: ignore[arg-type]
+    message = of_camera(house, expires_ms=now_ms() + 60_000)
+    house.script.vector = VECTOR.tobytes()
+    house.worker.handle(message)
+    assert house.ledger.state("c1").state == "deferred"
+    assert seen_by(house) == []
+
+
+class Told:
+    """Spans as they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str | int]] = []
+
+    def decided(self, job: EmbedJob, began_ns: int, decisions: Sequence[Decision]) -> None:
+        assert job.created_ms * 10**6 <= began_ns <= time.time_ns()
+        self.told.append((job.job_id, len(decisions)))
+
+    def failed(self, job: EmbedJob, began_ns: int, code: str) -> None:
+        assert job.created_ms * 10**6 <= began_ns <= time.time_ns()
+        self.told.append((job.job_id, code))
+
+    def close(self) -> None:
+        pass
+
+
+def test_traces_are_told_of_each_time_a_worker_had_a_job_and_of_the_codes_of_what_failed(house: House) -> None:
+    told = Told()
+    house.worker = EmbedWorker(house.script, house.ledger, house.broker, "w1", spans=told)  # type: ignore[arg-type]
+    for job_id, trouble in (
+        ("fine", None),
+        ("later", StoreUnavailable("the store is away")),
+        ("bug", ZeroDivisionError("Ada")),
+        ("never", UnknownGallery("there is no gallery g")),
+    ):
+        house.script.trouble = trouble
+        house.worker.handle(house.accept(job_id))
+    assert told.told == [
+        ("fine", 2),
+        ("later", "store_unavailable"),
+        ("bug", "internal"),
+        ("never", "unknown_gallery"),
+    ]

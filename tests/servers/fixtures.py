@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 from kith.settings import Store
+from tests.servers.mosquitto import Mosquitto
 from tests.servers.processes import MissingComponent
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.radosgw import Radosgw
@@ -48,6 +49,19 @@ def rabbitmq() -> Iterator[RabbitMQ]:
         yield server
     except MissingComponent as absent:
         missing("RabbitMQ", absent)
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[Mosquitto]:
+    """A running MQTT broker. Who stops it starts it again, before the test ends."""
+    server = Mosquitto()
+    try:
+        server.start()
+        yield server
+    except MissingComponent as absent:
+        missing("Mosquitto", absent)
     finally:
         server.close()
 

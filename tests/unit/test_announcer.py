@@ -59,7 +59,7 @@ def test_a_job_alone_does_not_wait_for_ever() -> None:
     Announcer(broker).announce("a")  # type: ignore[arg-type]
 
     assert broker.messages == ["a"]
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 30
 
 
 def test_a_broker_that_is_away_costs_the_worker_nothing() -> None:

@@ -5,6 +5,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ JUNK_ROOMS = {"utils", "util", "helpers", "helper", "common", "misc", "manager",
 def _files(*folders: str) -> Iterator[Path]:
     for folder in folders:
         yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+@cache
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 class TestImports:
@@ -49,7 +55,7 @@ class TestFiles:
         silent = [
             str(file.relative_to(ROOT))
             for file in _files(*PRODUCT)
-            if (text := file.read_text()).strip() and not ast.get_docstring(ast.parse(text))
+            if (text := file.read_text()).strip() and not ast.get_docstring(_tree(text))
         ]
 
         assert silent == []
@@ -92,7 +98,7 @@ class TestNeverDone:
 
 def _faults(text: str, file: Path) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(_tree(text)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -110,8 +116,12 @@ def _faults(text: str, file: Path) -> list[str]:
 
 
 def _fault_of_call(call: ast.Call) -> str | None:
-    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-    called = ast.unparse(call.func)
+    given = {
+        keyword.arg: ast.unparse(keyword.value)
+        for keyword in call.keywords
+        if keyword.arg in ("weights_only", "allow_pickle")
+    }
+    called = ast.unparse(call.func) if isinstance(call.func, ast.Attribute | ast.Name) else ""
     if called == "torch.load" and given.get("weights_only") != "True":
         return "torch.load without weights_only=True"
     if given.get("allow_pickle") == "True":

@@ -7,10 +7,12 @@ import pytest
 
 from kith.audit import Action, AuditEntry, Deed
 from kith.audited import AuditedGalleryStore
+from kith.audited_migration import AuditedMigrationStore
 from kith.backends.audit_memory import MemoryAudit
 from kith.backends.gallery_memory import MemoryGalleryStore
-from kith.errors import StateUnavailable, UnknownSubject
-from kith.gallery import Enrolment, GallerySettings
+from kith.backends.migration_memory import MemoryMigrationStore
+from kith.errors import CannotMigrate, StateUnavailable, UnknownSubject
+from kith.gallery import Enrolment, GallerySettings, Introduction
 
 
 class Audit(MemoryAudit):
@@ -83,6 +85,21 @@ def test_every_change_is_one_entry_with_its_number_and_whom_it_is_about(
     assert (last(audit).action, last(audit).subject_id) == (Action.CONFIGURED, None)
 
 
+def test_an_introduction_is_one_too_and_nothing_where_it_changes_nothing(
+    store: AuditedGalleryStore, audit: Audit
+) -> None:
+    sequence = store.introduce("door", "Ann", Introduction(external_id="7"))
+    deed = last(audit)
+    assert (deed.action, deed.subject_id, deed.sequence) == (
+        *(Action.ENROLLED, store.show("door", "Ann").subject_id),
+        sequence,
+    )
+    assert dict(deed.detail) == {"templates": 0, "subjects": 1}
+    before = audit.head()
+    assert store.introduce("door", "Ann", Introduction()) is None
+    assert audit.head() == before
+
+
 def test_a_batch_of_many_people_is_one_entry(store: AuditedGalleryStore, audit: Audit) -> None:
     before = audit.head().number
     store.enrol("door", [face(f"n{number}", number) for number in range(20)])
@@ -101,6 +118,11 @@ def test_nobody_is_shown_exported_or_forgotten_when_it_cannot_be_recorded(
         getattr(store, verb)(*(("door", "Ann") if verb == "show" else ("door",)))
         assert last(audit).action is Action.LOOKED
     audit.away = True
+
+    def shown(*_: object) -> None:
+        pytest.fail("shown, and not recorded")
+
+    plain.snapshot = plain.catalogue = shown  # type: ignore[method-assign,assignment]
     looks: list[Callable[[], object]] = [
         lambda: store.show("door", "Ann"),
         lambda: store.snapshot("door"),
@@ -124,3 +146,32 @@ def test_no_name_gets_into_the_log_and_what_fails_is_not_recorded(store: Audited
         store.rename("door", "Nobody", "Somebody")
     assert audit.head() == before
     assert not any("Ann" in str(entry) for entry in audit.latest(99))
+
+
+def test_a_change_of_model_is_recorded_when_it_begins_is_made_and_ends(
+    store: AuditedGalleryStore, plain: MemoryGalleryStore, audit: Audit
+) -> None:
+    store.enrol("door", [face("Ann", 1)])
+    migrations = AuditedMigrationStore(MemoryMigrationStore(plain), audit, "cli:ada@desk")
+    before, settings = audit.head().number, plain.info("door").settings
+    for _ in range(2):
+        migrations.begin("door", model_id="n", dimension=4, pack="new")
+    with pytest.raises(CannotMigrate):
+        migrations.switch("door", "n", before=settings, after=settings)
+    migrations.put("door", "n", {"t1": face("Ann", 1).vector}, {})
+    sequence = migrations.switch("door", "n", before=settings, after=settings)
+    audit.away = True
+    with pytest.raises(StateUnavailable):
+        migrations.end("door")
+    assert migrations.state("door").model_id == "m"
+    audit.away = False
+    migrations.end("door")
+    with pytest.raises(CannotMigrate):
+        migrations.end("door")
+    told = [entry.deed for entry in audit.page(before).entries]
+    assert {(each.actor, each.action, each.gallery) for each in told} == {("cli:ada@desk", Action.MIGRATED, "door")}
+    assert [(each.sequence, dict(each.detail)) for each in told] == [
+        (None, {"stage": "begun", "model": "n"}),
+        (sequence, {"stage": "switched", "model": "n", "left_behind": False}),
+        (None, {"stage": "ended", "model": "m"}),
+    ]

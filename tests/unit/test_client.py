@@ -8,18 +8,27 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from kith.audit import Action
+from kith.backends.api_keys_memory import MemoryApiKeys
 from kith.backends.audit_memory import MemoryAudit
+from kith.backends.cameras_memory import MemoryCameras
 from kith.backends.gallery_memory import MemoryGalleryStore
 from kith.backends.images_directory import DirectoryImageStore
 from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.migration_memory import MemoryMigrationStore
 from kith.backends.samples_memory import MemorySamples
+from kith.backends.sightings_memory import MemorySightings
+from kith.backends.watching_memory import MemoryWatch
+from kith.backends.webhooks_memory import MemoryPlaces, MemoryWebhooks
 from kith.client import Client
+from kith.connections import Connections
 from kith.errors import MissingImage, UnknownGallery
+from kith.gallery_settings import GallerySettings
 from kith.jobs import Content, EmbedJob, ImageRef, Kind, Outcome, decide
 from kith.ledger import Accepted, JobState
 from kith.results import Entry
 from kith.settings import Settings
+from kith.watching.desk import Watched
 
 
 class Ledger:
@@ -54,8 +63,7 @@ class Queue:
 def client(tmp_path: Path) -> Client:
     ledger, galleries = Ledger(), MemoryGalleryStore()
     galleries.create("default", model_id="m", dimension=4)
-    return Client(
-        Settings(),
+    connections = Connections(
         store=DirectoryImageStore(tmp_path / "store"),
         ledger=ledger,  # type: ignore[arg-type]
         queue=Queue(),  # type: ignore[arg-type]
@@ -66,7 +74,13 @@ def client(tmp_path: Path) -> Client:
         erasure=object(),  # type: ignore[arg-type]
         audit=MemoryAudit(),
         keys=DirectoryKeys(tmp_path / "keys"),
+        cameras=MemoryCameras(),
+        sightings=(sightings := MemorySightings()),
+        watched=Watched(MemoryWatch(sightings), object(), lambda *_: None),  # type: ignore[arg-type]
+        api_keys=MemoryApiKeys(),
+        webhooks=MemoryWebhooks(MemoryPlaces()),
     )
+    return Client(Settings(), connections)
 
 
 def sent(client: Client) -> list[EmbedJob]:
@@ -124,3 +138,13 @@ def test_a_picture_uploaded_by_somebody_else_is_asked_about_by_its_hash(client: 
 def test_what_is_no_hash_has_no_place_in_the_store(client: Client, digest: str) -> None:
     with pytest.raises(MissingImage, match="a SHA-256 in hex"):
         client.upload_url(digest)
+
+
+def test_what_is_done_through_it_stands_in_the_audit_log_under_who_does_it(client: Client) -> None:
+    eve = client.acting_as("key:eve")
+    eve.galleries.configure("default", GallerySettings(margin=0.1))
+    eve.migrations.begin("default", model_id="n", dimension=3, pack="new")
+    assert [(entry.deed.actor, entry.deed.action) for entry in client.audit.page().entries] == [
+        ("key:eve", Action.CONFIGURED),
+        ("key:eve", Action.MIGRATED),
+    ]

@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,7 +54,7 @@ def test_help_documents_every_exit_status_and_every_command() -> None:
     for code, meaning in MEANINGS.items():
         assert f"{code.value}  {meaning}" in shown
     faces, system = ["enrol", "identify", "verify", "submit"], ["up", "demo", "status", "dead", "config"]
-    for command in [*faces, *system, "results", "subjects", "galleries"]:
+    for command in [*faces, *system, "results", "subjects", "gallery"]:
         assert f"│ {command} " in shown
         assert CliRunner().invoke(cli.app, [command, "--help"]).exit_code == 0
 
@@ -113,13 +111,6 @@ def test_two_readers_of_a_group_share_no_name_unless_they_are_given_one(monkeypa
         assert CliRunner().invoke(cli.app, ["results", "--group", "doors", *more]).exit_code == 0
     assert len(set(names[:2])) == 2, "two that share one would both get what either holds"
     assert names[2:] == ["me", "me"]
-
-
-def test_completion_is_offered() -> None:
-    asked = {"_KITH_COMPLETE": "complete_bash", "COMP_WORDS": "kith ide", "COMP_CWORD": "1"}
-    kith = Path(sys.executable).with_name("kith")
-    shown = subprocess.run([kith], env=asked, capture_output=True, text=True, check=False).stdout
-    assert shown.split() == ["identify"]
 
 
 def decision(outcome: Outcome, kind: Kind = Kind.IDENTIFY, **parts: object) -> Decision:

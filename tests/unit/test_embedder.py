@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -304,10 +305,10 @@ def test_a_runtime_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None
 
 def test_a_simulated_batch_takes_as_long_as_told(tmp_path: Path) -> None:
     embedder = open_embedder(simulated_pack(tmp_path, seconds_per_batch=0.05))
-    batch = embedder.pack(pictures(8))
+    batch = embedder.pack(pictures(200))
     started = time.perf_counter()
     embedder.forward(batch)
-    assert 0.05 <= time.perf_counter() - started < 0.5
+    assert 0.05 <= time.perf_counter() - started < 200 * 0.05
 
 
 def test_simulated_and_onnx_workers_never_load_torch(tmp_path: Path) -> None:
@@ -322,43 +323,44 @@ def test_simulated_and_onnx_workers_never_load_torch(tmp_path: Path) -> None:
 
 
 class _Device:
-    """An embedder that takes as long as a table says."""
+    """An embedder that takes as long as a table says, by a clock of its own."""
 
     dimension, model_id, runtime = 2, "x", "none"
 
-    def __init__(self, milliseconds: dict[int, float]) -> None:
-        self._milliseconds = milliseconds
+    def __init__(self, milliseconds: dict[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._milliseconds, self._now_s = milliseconds, 0.0
+        monkeypatch.setattr("kith.embedder.time", SimpleNamespace(perf_counter=lambda: self._now_s))
 
     def pack(self, crops: Sequence[NDArray[np.uint8]]) -> int:
         return len(crops)
 
     def forward(self, batch: int) -> int:
-        time.sleep(self._milliseconds[batch] / 1000)
+        self._now_s += self._milliseconds[batch] / 1000
         return batch
 
     def unpack(self, out: int, n: int) -> NDArray[np.float32]:
         return np.ones((n, 2), np.float32)
 
 
-def test_the_smallest_batch_that_is_about_as_fast_as_the_best_is_taken() -> None:
+def test_the_smallest_batch_that_is_about_as_fast_as_the_best_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     # Per image: 2, 1, 0.5, 0.495 and 1 ms; 32 is best, 16 is within 3 % of it.
-    device = _Device({4: 8, 8: 8, 16: 8, 32: 15.8, 64: 64})
-    assert best_batch_size(device, seconds=0.5) in (16, 32)
-    clear = _Device({4: 8, 8: 30, 16: 60})
+    device = _Device({4: 8, 8: 8, 16: 8, 32: 15.8, 64: 64}, monkeypatch)
+    assert best_batch_size(device, seconds=0.5) == 16
+    clear = _Device({4: 8, 8: 30, 16: 60}, monkeypatch)
     assert best_batch_size(clear, (4, 8, 16), seconds=0.2) == 4
 
 
-def test_where_the_largest_batch_is_the_best_larger_ones_are_tried() -> None:
-    device = _Device({4: 8, 8: 8, 16: 8, 32: 8, 64: 8, 128: 30})
+def test_where_the_largest_batch_is_the_best_larger_ones_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = _Device({4: 8, 8: 8, 16: 8, 32: 8, 64: 8, 128: 30}, monkeypatch)
     assert best_batch_size(device, seconds=0.2) == 64
-    steady = _Device({2**power: 8 for power in range(2, 9)})
+    steady = _Device({2**power: 8 for power in range(2, 9)}, monkeypatch)
     assert best_batch_size(steady, seconds=0.2) == 256, "there is an end to it"
 
 
 def test_a_simulated_device_knows_its_batch(tmp_path: Path) -> None:
     started = time.perf_counter()
     assert best_batch_size(open_embedder(simulated_pack(tmp_path, seconds_per_batch=0.2, batch=7)), seconds=60) == 7
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30
 
 
 def test_half_the_cores_are_left_to_preparation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """Keys are made once, kept from others' eyes, rotated without loss, and destroyed for good."""
 
 import base64
+import fcntl
 import json
-import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from kith.backends import keys_directory
 from kith.backends.connect import key_store
 from kith.backends.key_service import open_wrapper
 from kith.backends.keys_directory import DirectoryKeys
@@ -20,6 +23,13 @@ from kith.backends.keys_settings import SettingsKeys
 from kith.errors import InvalidName, KeysUnavailable, Misconfigured, Rejected, UnknownKey
 from kith.keys import SIGNING, Key, KeyRing
 from kith.settings import Settings
+
+CREATES_MANY = """
+import pathlib, sys
+from kith.backends.keys_directory import DirectoryKeys
+keys = DirectoryKeys(pathlib.Path(sys.argv[1]))
+print(*(keys.create(f"g{number}").key_ids[0] for number in range(10)))
+"""
 
 
 @pytest.fixture
@@ -122,10 +132,23 @@ class TestDirectory:
         assert keys.galleries() == []
         assert not file_of(tmp_path).exists()
 
-    def test_processes_that_come_at_once_get_the_same_key(self, tmp_path: Path) -> None:
-        with multiprocessing.get_context("spawn").Pool(2) as pool:
-            found = pool.map(_create_many, [tmp_path / "keys"] * 4)
-        assert len({tuple(each) for each in found}) == 1
+    def test_processes_that_come_at_once_get_the_same_key(self, tmp_path: Path, repository: Path) -> None:
+        command = [sys.executable, "-c", CREATES_MANY, tmp_path / "keys"]
+        processes = [subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        found = [process.communicate()[0] for process in processes]
+        assert len(found[0].split()) == 10
+        assert found == [found[0]] * 3
+
+    def test_who_finds_the_directory_locked_does_not_wait_for_ever(
+        self, keys: DirectoryKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys.create("door")
+        monkeypatch.setattr(keys_directory, "_LOCK_S", 0)
+        with (tmp_path / "keys" / ".lock").open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(KeysUnavailable, match=r"another process has had it locked for 0 s; .*keys/\.lock"):
+                keys.rotate("door")
+        assert len(keys.rotate("door").keys) == 2
 
     def test_a_name_that_is_a_path_is_no_gallery(self, keys: DirectoryKeys) -> None:
         for name in ("../door", "", "a/b", "Door", "_other"):
@@ -188,6 +211,20 @@ class TestRotation:
         assert ring.newest != first
         assert keys.ring("door") == ring
 
+    def test_a_key_is_on_the_disk_before_it_has_its_name_and_before_the_old_file_is_overwritten(
+        self, keys: DirectoryKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys.create("door")
+        told: list[str] = []
+        sync, replace, write = os.fsync, Path.replace, os.pwrite
+        monkeypatch.setattr(
+            os, "fsync", lambda at: (told.append("folder" if stat.S_ISDIR(os.fstat(at).st_mode) else "file"), sync(at))
+        )
+        monkeypatch.setattr(Path, "replace", lambda self, to: (told.append("renamed"), replace(self, to))[1])
+        monkeypatch.setattr(os, "pwrite", lambda *call: (told.append("overwritten"), write(*call)))
+        keys.rotate("door")
+        assert told == ["file", "renamed", "folder", "overwritten", "file"]
+
     def test_what_is_retired_is_gone_from_the_disk_and_the_newest_cannot_be(
         self, keys: DirectoryKeys, tmp_path: Path
     ) -> None:
@@ -220,6 +257,31 @@ class TestDestruction:
         assert not place.exists()
         with pytest.raises(UnknownKey):
             keys.ring("door")
+
+    def test_what_a_killed_writer_left_goes_with_it(self, keys: DirectoryKeys, tmp_path: Path) -> None:
+        secret = base64.b64encode(keys.create("door").newest.secret)
+        left = tmp_path / "keys" / ".new-killed"
+        left.write_bytes(file_of(tmp_path).read_bytes())
+        (tmp_path / "second").hardlink_to(left)
+
+        keys.destroy("door")
+        assert [file.name for file in (tmp_path / "keys").iterdir()] == [".lock"]
+        assert secret not in (tmp_path / "second").read_bytes()
+
+    def test_what_could_not_be_written_is_overwritten_too(
+        self, keys: DirectoryKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secret = base64.b64encode(keys.create("door").newest.secret)
+
+        def failing(place: Path, _: Path) -> None:
+            (tmp_path / "second").hardlink_to(place)
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "replace", failing)
+        with pytest.raises(KeysUnavailable, match="No space left"):
+            keys.rotate("door")
+        assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == [".lock", "door.key"]
+        assert secret not in (tmp_path / "second").read_bytes()
 
     def test_a_key_that_cannot_be_read_can_be_destroyed(self, keys: DirectoryKeys, tmp_path: Path) -> None:
         DirectoryKeys(tmp_path / "keys", Xor()).create("door")
@@ -266,9 +328,11 @@ class TestSettings:
         assert len(both.rotate("gate").keys) == 2
         assert len(both.destroy("gate")) == 2
 
-    @pytest.mark.parametrize("text", ["hunter2", "door:", "door:hunter2!", "door:aHVudGVyMg==", "Door:x", "door"])
+    @pytest.mark.parametrize(
+        "text", ["hunter2", "door:", "door:hunter2!", "door:hunter2é", "door:aHVudGVyMg==", "Door:x", "door"]
+    )
     def test_what_cannot_be_read_is_refused_without_repeating_it(self, text: str, keys: DirectoryKeys) -> None:
-        with pytest.raises(Misconfigured) as refused:
+        with pytest.raises(Misconfigured, match=r"security\.keys: (part 1|.*gallery door)") as refused:
             self.given(keys, text)
         assert "hunter2" not in str(refused.value)
         assert "aHVu" not in str(refused.value)
@@ -356,8 +420,14 @@ class TestKeyService:
         keys.rotate("door")
         assert len(opened) == 1
 
-    @pytest.mark.parametrize("source", ["no_such_module:x", "kith.keys:no_such_thing", "kith.keys:"])
-    def test_one_that_is_not_there_is_refused(self, source: str) -> None:
+    @pytest.mark.parametrize(
+        "source", ["no_such_module:x", "kith.keys:no_such_thing", "kith.keys:", ":x", ".keys:x", "raising_kms:x"]
+    )
+    def test_one_that_is_not_there_is_refused(
+        self, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "raising_kms.py").write_text("raise RuntimeError('no credentials')")
+        monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(Misconfigured, match=r"security\.kms"):
             open_wrapper(source)
 
@@ -376,8 +446,3 @@ class TestKeyService:
             with pytest.raises(Misconfigured, match=fault):
                 DirectoryKeys(tmp_path / "keys", open_wrapper(named(service))).create("door")
         assert not file_of(tmp_path).exists()
-
-
-def _create_many(directory: Path) -> list[str]:
-    keys = DirectoryKeys(directory)
-    return [keys.create(f"g{number}").key_ids[0] for number in range(10)]

@@ -14,14 +14,16 @@ from typer.testing import CliRunner, Result
 from kith import cli, custody
 from kith.audit import Action, Deed
 from kith.backends.audit_memory import MemoryAudit
+from kith.backends.cameras_memory import MemoryCameras
 from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.keys_settings import SettingsKeys
+from kith.cameras import Camera
 from kith.cli import audit as audit_command
 from kith.cli import keys as keys_command
 from kith.cli import receipts as receipts_command
-from kith.errors import AlteredReceipt, Misconfigured, StateUnavailable, UnknownKey, UnknownSubject
+from kith.errors import Misconfigured, StateUnavailable, UnknownKey, UnknownSubject
 from kith.keys import SIGNING, KeyRing
-from kith.receipts import Erased, Kind, Receipt, save, sign, signing_key
+from kith.receipts import AlteredReceipt, Erased, Kind, Receipt, save, sign, signing_key
 from kith.settings import Settings
 
 ANN = "a" * 16
@@ -36,6 +38,7 @@ class Parts:
         self.audit = MemoryAudit()
         self.settings = Settings(home=home)
         self.galleries = SimpleNamespace(show=self._show)
+        self.cameras = MemoryCameras()
 
     def _show(self, gallery: str, subject: str) -> SimpleNamespace:
         if subject != "Ann":
@@ -84,6 +87,26 @@ class TestKeys:
                 assert key["secret"] not in told
         assert table.splitlines()[2].endswith("seals and opens")
 
+    def test_one_ring_that_cannot_be_read_hides_no_other(self, parts: Parts, run: Run, tmp_path: Path) -> None:
+        for name in ("door", "gate", "yard"):
+            parts.keys.create(name)
+        (tmp_path / "keys" / "door.key").write_text("no JSON")
+        (tmp_path / "keys" / "gate.key").chmod(0o644)
+        [door, gate, yard] = [json.loads(line) for line in run("keys", "list", "--json").stdout.splitlines()]
+        assert (door["gallery"], door["keys"]) == ("door", [])
+        assert "is damaged; bring it back from your copy" in door["error"]
+        assert "chmod 600 it" in gate["error"]
+        assert [key["id"] for key in yard["keys"]] == list(parts.keys.ring("yard").key_ids)
+        listed = run("keys", "list", env={"COLUMNS": "300"})
+        assert listed.exit_code == 0
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        # A reason may go on in a second line.
+        assert [row[:2] for row in rows if row[0] in {"door", "gate", "yard"}] == [
+            ["door", "unreadable"],
+            ["gate", "unreadable"],
+            ["yard", parts.keys.ring("yard").key_ids[0]],
+        ]
+
     def test_rotation_adds_a_key_and_a_line_in_the_log(self, parts: Parts, run: Run) -> None:
         before = parts.keys.create("door").newest
         done = json.loads(run("keys", "rotate", "door", "--json").stdout)
@@ -91,7 +114,10 @@ class TestKeys:
         ring = parts.keys.ring("door")
         assert ring.keys[0] == before
         assert done == {"gallery": "door", "key": ring.key_ids[1], "older": [ring.key_ids[0]]}
-        assert parts.deeds() == [(Action.KEY_ROTATED, "door", {"key": ring.key_ids[1]})]
+        assert parts.deeds() == [
+            (Action.KEY_ROTATED, "door", {"stage": "begun"}),
+            (Action.KEY_ROTATED, "door", {"stage": "done", "key": ring.key_ids[1]}),
+        ]
         assert parts.audit.page().entries[0].deed.actor == "cli:ada@desk"
 
     def test_destroying_asks_for_the_name_and_goes_by_what_was_typed(
@@ -119,6 +145,14 @@ class TestKeys:
             "destroyed": list(key_ids),
         }
 
+    def test_cameras_of_a_gallery_whose_keys_are_destroyed_are_paused_and_say_why(self, parts: Parts, run: Run) -> None:
+        for name, gallery in (("front", "door"), ("back", "gate")):
+            parts.cameras.add(Camera(name, "rtsp://cam/1", gallery))
+        parts.keys.create("door")
+        assert run("keys", "destroy", "door", "--yes").exit_code == 0
+        assert parts.cameras.get("front").paused_why == "the keys of gallery door were destroyed"
+        assert not parts.cameras.get("back").paused
+
     def test_keys_that_are_not_there_are_not_destroyed_and_leave_no_line(self, parts: Parts, run: Run) -> None:
         for command in ("rotate", "destroy"):
             assert isinstance(run("keys", command, "door", *["--yes"][: command == "destroy"]).exception, UnknownKey)
@@ -141,7 +175,46 @@ class TestCustody:
         assert [len(ring.keys) for ring in seen] == [3]
         assert left == parts.keys.ring("door")
         assert left.keys == (seen[0].newest,)
-        assert [action for action, _, _ in parts.deeds()] == [Action.KEY_ROTATED, Action.KEY_DESTROYED]
+        assert [(action, detail.get("stage")) for action, _, detail in parts.deeds()] == [
+            *((Action.KEY_ROTATED, stage) for stage in ("begun", "done")),
+            (Action.KEY_DESTROYED, None),
+        ]
+
+    def test_no_key_is_made_without_a_line_in_the_log(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+        ring = parts.keys.create("door")
+
+        def away(_: Deed) -> None:
+            raise StateUnavailable("Redis went away")
+
+        with monkeypatch.context() as gone:
+            gone.setattr(parts.audit, "record", away)
+            with pytest.raises(StateUnavailable):
+                custody.rotate(parts.keys, parts.audit, "door", "cli:ada@desk")
+        assert parts.keys.ring("door") == ring
+
+    def test_who_is_killed_as_the_key_is_there_has_said_that_he_makes_one(
+        self, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parts.keys.create("door")
+        rotate = parts.keys.rotate
+
+        def killed(gallery: str) -> KeyRing:
+            rotate(gallery)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as gone:
+            gone.setattr(parts.keys, "rotate", killed)
+            with pytest.raises(KeyboardInterrupt):
+                custody.rotate(parts.keys, parts.audit, "door", "cli:ada@desk")
+        assert parts.deeds() == [(Action.KEY_ROTATED, "door", {"stage": "begun"})]
+        # The next one tells of every key that seals or may have sealed since.
+        ring = custody.rotate(parts.keys, parts.audit, "door", "cli:ada@desk")
+        assert parts.deeds()[-1] == (Action.KEY_ROTATED, "door", {"stage": "done", "key": ring.key_ids[-1]})
+
+    def test_the_rotation_of_keys_that_are_not_there_is_not_recorded(self, parts: Parts) -> None:
+        with pytest.raises(UnknownKey):
+            custody.rotate(parts.keys, parts.audit, "gate", "cli:ada@desk")
+        assert parts.deeds() == []
 
     def test_when_resealing_fails_no_key_is_lost(self, parts: Parts) -> None:
         old = parts.keys.create("door").newest
@@ -152,6 +225,11 @@ class TestCustody:
         with pytest.raises(StateUnavailable):
             custody.rotate(parts.keys, parts.audit, "door", "cli:ada@desk", fail)
         assert parts.keys.ring("door").keys[0] == old
+
+    def test_the_destruction_of_keys_that_are_not_there_is_not_recorded(self, parts: Parts) -> None:
+        with pytest.raises(UnknownKey):
+            custody.destroy(parts.keys, parts.audit, "gate", "cli:ada@desk")
+        assert parts.audit.page().entries == ()
 
     def test_what_cannot_be_recorded_is_not_destroyed(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
         ring = parts.keys.create("door")
@@ -261,6 +339,13 @@ class TestAudit:
         parts.audit.record(Deed("cli:ada@desk", Action.LOOKED))
         assert json.loads(run("audit", "verify", "--against", kept, "--json").stdout)["intact"]
 
+        parts.audit.trim(-1)
+        cut = run("audit", "verify", "--against", kept)
+        assert cut.exit_code == 1
+        assert "entry 5, to be compared with, was cut off" in cut.output
+        assert not json.loads(run("audit", "verify", "--against", kept, "--json").stdout)["intact"]
+
+    def test_a_log_that_was_written_anew_shows(self, run: Run) -> None:
         wrong = run("audit", "verify", "--against", f"5:{'0' * 64}")
         assert wrong.exit_code == 1
         assert wrong.stdout.startswith("entry 5 is wrong: its digest is not the one that was kept")

@@ -10,8 +10,9 @@ from PIL import Image
 from torch import nn
 
 from kith.crops import CropReader
-from kith.errors import Diverged, Rejected
+from kith.errors import Rejected
 from kith.manifest import EmbedderSpec
+from kith.training.errors import Diverged
 from kith.training.last_layers import Schedule, features_of, grow, retrain_all, retrain_last
 from kith.training.objective import Normalise
 from kith.training.replay import Examples, balanced, read_examples

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from kith import images
 from kith.checkpoints import simulated_pack
 from kith.errors import StoreUnavailable
 from kith.imagestore import content_key
-from kith.jobs import Content, EmbedJob, ImageRef, Kind, Lane
+from kith.jobs import Content, EmbedJob, ImageRef, Kind, Lane, Quality, Seen
 from kith.preparation import Preparer
 from kith.settings import Limits, Settings, Worker
 
@@ -98,3 +99,24 @@ def test_a_library_that_trips_over_one_picture_costs_the_others_nothing(
     assert [each.rejected is None for each in prepared] == [True, True, False, True, True]
     assert "deep inside" in str(prepared[2].rejected)
     assert bad in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("side_px", "value", "refused"),
+    [
+        (60, 0.5, None),
+        (20, 0.5, "20 px wide, decisions.min_face_px is 24"),
+        (60, 0.05, "is below decisions.min_quality"),
+    ],
+)
+def test_a_crop_from_a_camera_is_as_good_as_the_camera_saw_the_face(
+    tmp_path: Path, side_px: int, value: float, refused: str | None
+) -> None:
+    quality = Quality(value, 0.75, 0.9, 0.8, 1.0)
+    seen = Seen("front", "front.r.1", 0, (5, 5, side_px, side_px + 10), (640, 480), quality=quality)
+    aligned = replace(job(1), images=(replace(job(1).images[0], seen=seen),))
+
+    [crop] = preparer(Store(), tmp_path, 1).prepare(aligned, 0).crops
+
+    assert crop.quality == quality
+    assert (crop.refused is None) if refused is None else (refused in str(crop.refused))

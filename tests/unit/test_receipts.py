@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kith.errors import AlteredReceipt, Misconfigured, Rejected
+from kith.errors import Misconfigured, Rejected
 from kith.keys import Key
 from kith.receipts import (
+    AlteredReceipt,
     Erased,
     Kind,
     Receipt,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kith.errors import Diverged, Rejected
+from kith.errors import Rejected
+from kith.training.errors import Diverged
 from kith.training.neighbourhoods import neighbourhoods
 from kith.training.sampler import Indices, NeighbourhoodSampler, PkSampler
 

@@ -1,9 +1,12 @@
 """What the benchmark of search compares with: brute force has to be right, and its people have to be people."""
 
 import numpy as np
+import pytest
 
+from benchmarks.search import chosen
 from benchmarks.search_data import TEMPLATES, people, truth
 from benchmarks.search_peers import NEIGHBOURS, numpy_products
+from benchmarks.session import Unavailable
 
 
 def test_its_brute_force_finds_what_a_naive_loop_finds() -> None:
@@ -36,3 +39,15 @@ def test_numpy_as_a_peer_finds_the_nearest_templates() -> None:
     probes = who.probes(5)
     expected = np.argsort(-(probes @ who.templates.T), axis=1)[:, :NEIGHBOURS]
     assert np.array_equal(numpy_products(who.templates)(probes), expected)
+
+
+def test_parts_are_chosen_by_the_environment_and_a_wrong_name_says_which_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KITH_BENCH_SEARCH", "graph,speed")
+    assert chosen("KITH_BENCH_SEARCH", ("speed", "answers", "graph")) == ["speed", "graph"]
+    monkeypatch.setenv("KITH_BENCH_SEARCH", "")
+    assert chosen("KITH_BENCH_SEARCH", ("speed", "graph")) == ["speed", "graph"]
+    monkeypatch.setenv("KITH_BENCH_SEARCH", "sped")
+    with pytest.raises(Unavailable, match="KITH_BENCH_SEARCH names sped; there are speed, graph"):
+        chosen("KITH_BENCH_SEARCH", ("speed", "graph"))

@@ -18,7 +18,10 @@ from kith.errors import Misconfigured
 from kith.jobs import Lane
 from kith.settings import Settings, Store, as_environment, load
 
-SECRETS = ("redis.url", "broker.url", "store.access_key", "store.secret_key", "security.keys")
+SECRETS = (
+    *("redis.url", "broker.url", "store.access_key", "store.secret_key", "security.keys"),
+    *("mqtt.password", "frigate.url", "frigate.password"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -308,6 +311,8 @@ class TestSecrecy:
                 "broker": {"url": "amqp://kith:hunter2@broker//"},
                 "store": {"access_key": "hunter2-id", "secret_key": "hunter2"},
                 "security": {"keys": "door:hunter2"},
+                "mqtt": {"password": "hunter2"},
+                "frigate": {"url": "http://kith:hunter2@frigate:5000", "password": "hunter2"},
             }
         )
 

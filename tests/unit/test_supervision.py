@@ -8,7 +8,7 @@ import pytest
 
 from kith import supervision
 from kith.errors import StateUnavailable
-from kith.parts import ServerPart
+from kith.parts import ServerPart, WantedPart
 from kith.supervision import Death, Supervisor
 
 
@@ -54,7 +54,7 @@ def supervised(part: Part) -> Iterator[list[str]]:
 
 
 def until(ready: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 30
     while not ready():
         assert time.monotonic() < deadline_s
         time.sleep(0.002)
@@ -98,13 +98,20 @@ def test_what_can_never_work_is_told_once_and_left() -> None:
     assert (part.starts, told) == (0, ["part ended with status 9"])
 
 
-def test_what_comes_back_by_itself_meanwhile_is_not_started_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "_FIRST_PAUSE_S", 0.1)
+def test_what_comes_back_by_itself_meanwhile_is_not_started_a_second_time() -> None:
     part = Part()
-    with supervised(part) as told:
-        until(lambda: told)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        # It is said before the pause.
         part.alive = True
-        time.sleep(0.3)
+        told.append(line)
+
+    supervisor = Supervisor([part], tell)
+    supervisor.start()
+    until(lambda: told)
+    time.sleep(0.1)
+    supervisor.stop()
     assert part.starts == 0
 
 
@@ -117,3 +124,55 @@ def test_a_server_that_was_stopped_on_purpose_is_not_dead() -> None:
         def stop(self) -> None: ...
 
     assert ServerPart(Stopped()).death() is None
+
+
+class _Process:
+    """A process that ends when it is told to."""
+
+    code: int | None = None
+
+    def poll(self) -> int | None:
+        return self.code
+
+
+class TestWantedPart:
+    """The camera process: started when there are cameras, not before."""
+
+    def part(self, monkeypatch: pytest.MonkeyPatch) -> "tuple[WantedPart, list[_Process], list[bool]]":
+        monkeypatch.setattr("kith.parts._ASK_EVERY_S", 0.005)
+        spawned: list[_Process] = []
+        wanted = [False]
+
+        def spawn() -> _Process:
+            spawned.append(_Process())
+            return spawned[-1]
+
+        part = WantedPart("camera-1", "has cameras to serve", lambda: wanted[0], spawn, lambda: "no detector")  # type: ignore[arg-type,return-value]
+        return part, spawned, wanted  # type: ignore[arg-type,return-value]
+
+    def test_it_is_started_when_there_is_a_camera_and_runs_on_without_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        part, spawned, wanted = self.part(monkeypatch)
+        with supervised(part) as told:  # type: ignore[arg-type]
+            time.sleep(0.05)
+            assert spawned == []
+            wanted[0] = True
+            until(lambda: spawned)
+            wanted[0] = False
+            time.sleep(0.05)
+        assert len(spawned) == 1
+        assert told == ["camera-1 has cameras to serve, starting it in 0.0 s"]
+
+    def test_it_is_started_again_when_it_died_but_not_when_it_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        part, spawned, wanted = self.part(monkeypatch)
+        wanted[0] = True
+        with supervised(part) as told:  # type: ignore[arg-type]
+            until(lambda: spawned)
+            spawned[0].code = -9
+            until(lambda: len(spawned) == 2)
+            spawned[1].code = 78
+            until(lambda: any("stays down: no detector" in line for line in told))
+            time.sleep(0.05)
+        assert len(spawned) == 2
+        assert any("camera-1 ended with status -9, starting it again" in line for line in told)

@@ -3,6 +3,7 @@
 import base64
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,8 @@ def test_rows_that_are_wrong_are_named_and_harm_no_other(store: MemoryGallerySto
         "empty",
         "base64|cannot be read",
         "cells",
-        "1.5",
-        "good",
+        "quality is 1.5",
+        "quality 'good' is no number",
     )
     assert list(done.refused) == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     for why, word in zip(done.refused.values(), words, strict=True):
@@ -132,6 +133,31 @@ def test_an_external_id_of_somebody_else_costs_one_row(store: MemoryGalleryStore
     done = run(store, write(tmp_path / "t.csv", ["subject", "external_id", "vector"], rows))
     assert list(done.refused) == [2]
     assert held(store).keys() == {"Ann", "Cid"}
+
+
+def test_two_people_of_one_name_are_not_made_one(store: MemoryGalleryStore, tmp_path: Path) -> None:
+    store.enrol("door", [Enrolment("Dan", "t", unit(9), "", 1.0, "m")])
+    rows = [
+        ("Ann", "a", packed(unit(1))),
+        ("Ann", "other", packed(unit(2))),
+        ("Ann", "a", packed(unit(3))),
+        ("Ann", "", packed(unit(4))),
+        ("Dan", "d", packed(unit(5))),
+    ]
+    file = write(tmp_path / "t.csv", ["subject", "external_id", "vector"], rows)
+    done = run(store, file)
+    assert done.refused == {2: "'Ann' has the external id 'a', not 'other'; give one of the two another name"}
+    assert {name: len(some) for name, some in held(store).items()} == {"Ann": 3, "Dan": 2}
+    # As well when who is there comes from before.
+    assert list(run(store, file, again=True).refused) == [2]
+
+
+def test_empty_lines_are_no_rows(store: MemoryGalleryStore, tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", ["subject", "vector"], [(), ("Ann", packed(unit(1))), (), ()])
+    assert (run(store, file).rows, held(store).keys()) == (1, {"Ann"})
+    np.save(tmp_path / "v.npy", np.stack([unit(2), unit(3)]))
+    names = write(tmp_path / "n.csv", ["subject"], [("Bob",), (), ("Cid",), ()])
+    assert (run(store, tmp_path / "v.npy", names).refused, held(store).keys()) == ({}, {"Ann", "Bob", "Cid"})
 
 
 class TestGoingOn:
@@ -183,6 +209,26 @@ class TestGoingOn:
         write(file, ["subject", "vector"], [("Zoe", packed(unit(77)))])
         assert run(other, file).enrolled == 1
 
+    def test_other_names_beside_the_same_vectors_begin_at_the_first_row(
+        self, store: MemoryGalleryStore, tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "v.npy", np.stack([unit(1), unit(2)]))
+        assert run(store, tmp_path / "v.npy", write(tmp_path / "n.csv", ["subject"], [("",), ("Bob",)])).enrolled == 1
+        done = run(store, tmp_path / "v.npy", write(tmp_path / "n.csv", ["subject"], [("Ann",), ("Bob",)]))
+        assert (done.enrolled, done.refused) == (2, {})
+
+    def test_a_gallery_that_has_lost_what_was_noted_is_filled_from_the_first_row(
+        self, store: MemoryGalleryStore, file: Path
+    ) -> None:
+        backup = MemoryGalleryStore()
+        backup.create("door", model_id="m", dimension=DIMENSION)
+        epoch = store.info("door").epoch
+        real = backup.info
+        backup.info = lambda name: replace(real(name), epoch=epoch)  # type: ignore[method-assign]
+        run(store, file)
+        assert run(backup, file).enrolled == 20
+        assert len(held(backup)) == 20
+
     def test_progress_is_told(self, store: MemoryGalleryStore, file: Path) -> None:
         told: list[int] = []
         run(store, file, tell=lambda what, done, of: told.append(done))
@@ -208,6 +254,44 @@ class TestRefusals:
             run(store, tmp_path / "v.npy")
         with pytest.raises(Rejected, match=r"not a \.csv"):
             run(store, tmp_path / "v.txt")
+
+    @pytest.mark.parametrize(
+        ("text", "word"),
+        [
+            (b"subject,vector\nAnn,\xff\n", "UTF-8"),
+            (b'subject,vector\n"Ann,' + b"x" * 200_000, "line 2.*field larger than field limit"),
+            (b'"' + b"x" * 200_000, "line 1.*field larger than field limit"),
+            (b"\xff", "UTF-8"),
+            (b"subject,v0,v\xc2\xb2\n", None),
+        ],
+    )
+    def test_text_that_cannot_be_read_is_refused_in_words(
+        self, store: MemoryGalleryStore, tmp_path: Path, text: bytes, word: str | None
+    ) -> None:
+        (tmp_path / "t.csv").write_bytes(text)
+        if word is None:
+            assert run(store, tmp_path / "t.csv").rows == 0
+            return
+        with pytest.raises(Rejected, match=rf"t\.csv.*{word}"):
+            run(store, tmp_path / "t.csv")
+
+    def test_a_file_that_is_not_what_its_name_says_is_refused(self, store: MemoryGalleryStore, tmp_path: Path) -> None:
+        names = write(tmp_path / "n.csv", ["subject"], [])
+        np.savez_compressed(tmp_path / "a.npz", vectors=np.zeros((90, 30), np.float32), subjects=["a"] * 90)
+        np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))
+        damaged = bytearray((tmp_path / "a.npz").read_bytes())
+        damaged[60:90] = bytes(30)
+        files = {
+            "b.npy": (tmp_path / "a.npz").read_bytes(),
+            "b.npz": (tmp_path / "a.npy").read_bytes(),
+            "c.npz": bytes(damaged),
+            "c.npy": b"",
+            "d.npz": b"",
+        }
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+            with pytest.raises(Rejected, match=rf"{name} (cannot be read|is not what)"):
+                run(store, tmp_path / name, names if name.endswith("npy") else None)
 
     @pytest.mark.parametrize(("names", "word"), [(["a"], "ends after 1"), (["a", "b", "c"], "more rows")])
     def test_names_and_vectors_must_fit(

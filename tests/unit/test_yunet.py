@@ -259,3 +259,15 @@ def test_a_yunet_of_fixed_sides_is_refused(network: _Squares, monkeypatch: pytes
         monkeypatch.setattr(network, "get_inputs", lambda shape=shape: [_Named("input", shape)])
         with pytest.raises(InvalidPack, match="free height and width is needed"):
             YuNet(b"")
+
+
+def test_to_find_and_then_to_refine_is_to_detect(network: _Squares) -> None:
+    detector, image = YuNet(b""), draw(160, 300, (20, 30, 50, 0.8), (150, 40, 90, 0.95))
+    coarse = detector.find(image)
+    assert len(network.calls) == 1, "one look"
+    fine = detector.refine(image, coarse)
+    for found, whole in zip(fine, detector.detect(image), strict=True):
+        assert (found.box, found.score) == (whole.box, whole.score)
+        assert np.array_equal(found.landmarks, whole.landmarks)
+    assert len(network.calls) > 2, "and another, at each face"
+    assert detector.find(np.zeros((50, 70, 3), np.uint8)) == detector.refine(image, []) == []

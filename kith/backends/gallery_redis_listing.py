@@ -1,0 +1,66 @@
+"""What galleries in Redis are listed with: their own facts, and their subjects. gallery.lua documents the keys."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from kith.backends.gallery_script import GalleryScript
+from kith.backends.redis_errors import mapped_redis_errors
+from kith.errors import UnknownGallery
+from kith.gallery_settings import GallerySettings
+from kith.subjects import GalleryInfo, SubjectInfo
+from kith.wire import from_json, to_json
+
+_SCAN = 1000
+_META = ("model_id", "dimension", "sequence", "settings", "created_ms", "epoch")
+
+
+def read_infos(script: GalleryScript, names: Sequence[str]) -> list[GalleryInfo | None]:
+    """The facts of each gallery, None where there is none of the name."""
+    with mapped_redis_errors("reading galleries"), script.client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hmget(script.key(name, "meta"), *_META)
+            pipe.hlen(script.key(name, "subjects"))
+            pipe.hlen(script.key(name, "templates"))
+        replies = pipe.execute()
+    return [
+        None if meta[0] is None else _info(name, meta, subjects, templates)
+        for name, meta, subjects, templates in zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
+    ]
+
+
+def read_subjects(script: GalleryScript, name: str) -> list[SubjectInfo]:
+    """See GalleryStore.subjects; empty for an unknown gallery."""
+    with mapped_redis_errors(f"listing gallery {name}"):
+        # A dict, as HSCAN may hand out an entry twice.
+        records = dict(script.client.hscan_iter(script.key(name, "subjects"), count=_SCAN))
+    return sorted((_subject(json.loads(each)) for each in records.values()), key=lambda subject: subject.name)
+
+
+def settings_as_kept(script: GalleryScript, name: str, seen: GallerySettings) -> str | bytes:
+    """`seen` in the words in which the gallery has them, for the script to compare: another version may write the same
+    settings otherwise. Where it has others, some that are not theirs. Raises UnknownGallery."""
+    text: Any = script.client.hget(script.key(name, "meta"), "settings")
+    if text is None:
+        raise UnknownGallery(f"there is no gallery {name}")
+    return text if from_json(GallerySettings, text) == seen else to_json(seen)
+
+
+def _info(name: str, meta: Sequence[bytes], subjects: int, templates: int) -> GalleryInfo:
+    model_id, dimension, sequence, settings, created_ms, epoch = (value.decode() for value in meta)
+    own = from_json(GallerySettings, settings)
+    return GalleryInfo(
+        *(name, model_id, int(dimension), int(sequence), subjects, templates, own),
+        created_ms=int(created_ms),
+        epoch=epoch,
+    )
+
+
+def _subject(record: Any) -> SubjectInfo:
+    return SubjectInfo(
+        record["id"],
+        record["name"],
+        len(record.get("templates", ())),
+        int(record["created_ms"]),
+        record.get("external_id"),
+    )

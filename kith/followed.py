@@ -1,0 +1,135 @@
+"""One gallery as it is followed: `Followed`, its replica and what of it is known to have been forgotten."""
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from kith.errors import UnknownGallery
+from kith.forgotten_memory import ForgottenMemory
+from kith.gallery import GalleryStore
+from kith.journal import Change, Op, Vectors
+from kith.similarity.rows import whole
+from kith.view import Replica
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a replica is behind. changes: that it lacks, of those the store had when it was last asked. seconds: how
+    long ago the moment is up to which it is known to lack none."""
+
+    changes: int
+    seconds: float
+
+
+class Followed:
+    """`lock` is held by whoever changes `replica`; readers take `replica.view` without it. half: see Replica."""
+
+    def __init__(self, name: str, forgotten: ForgottenMemory, *, half: bool) -> None:
+        self._name, self._forgotten, self._half = name, forgotten, half
+        self.lock = threading.Lock()
+        self.replica: Replica | None = None
+        #: Up to which change it is noted who was forgotten: the view may be ahead for a moment.
+        self.noted = 0
+        self._newest = 0
+        #: A change of the store, and when it was there; once the replica has it, it was complete up to then.
+        self._awaited = 0, time.monotonic()
+        self._complete_s = time.monotonic()
+        #: Arrays that the newest view no longer has, as far as searches of older ones still hold them.
+        self._older: list[weakref.ref[Vectors]] = []
+
+    @property
+    def lag(self) -> Lag:
+        """As far as the store was asked."""
+        sequence = self.replica.view.sequence if self.replica else 0
+        self._reached(sequence)
+        return Lag(max(0, self._newest - sequence), time.monotonic() - self._complete_s)
+
+    def compared(self, newest: int, asked_s: float) -> None:
+        """The store, asked at `asked_s` (monotonic), is at change `newest`."""
+        self._newest = newest
+        # One that is not reached yet goes on being awaited: were it replaced each time, a replica that is always a
+        # second behind would seem to be behind since ever.
+        # Nor is one awaited that the store no longer has: it was restarted, and lost its last second.
+        if self._reached(self.replica.view.sequence if self.replica else 0) or newest < self._awaited[0]:
+            self._awaited = newest, asked_s
+
+    def _reached(self, sequence: int) -> bool:
+        awaited, at_s = self._awaited
+        if sequence < awaited:
+            return False
+        self._complete_s = at_s
+        return True
+
+    def load(self, store: GalleryStore) -> Replica:
+        """Load it for the first time, by a caller who holds the lock. Raises UnknownGallery, StateUnavailable."""
+        asked_s = time.monotonic()
+        self.replica = Replica(store.snapshot(self._name), half=self._half)
+        self._awaited = 0, asked_s
+        self.noted = self.replica.view.sequence
+        return self.replica
+
+    def apply(self, changes: list[Change]) -> None:
+        """Bring the replica forward; none of `changes` is a RELOAD."""
+        with self.lock:
+            replica = self.replica
+            # No race between the thread and a caller who demands a number: both apply what follows the view they read,
+            # and the replica skips what the other one already applied. Logs have no holes, so changes that start beyond
+            # the next number belong to a view that a fresh load has replaced.
+            if replica is None or changes[0].sequence > replica.view.sequence + 1:
+                return
+            before = replica.view
+            after = replica.apply(changes)
+            forgets = [each.sequence for each in changes if each.op is Op.FORGET and each.sequence > before.sequence]
+            self._keep_track(before.blocks, after.blocks)
+            if forgets:
+                # In any of these: he may have been enrolled before the oldest of them.
+                self._forgotten.left(self._name, forgets[0], self._older)
+            self.noted = after.sequence
+
+    def reload(self, store: GalleryStore, why: str) -> bool:
+        """Load it afresh; whether it is still there. Raises StateUnavailable."""
+        _log.warning("loading gallery %s afresh: %s", self._name, why)
+        with self.lock:
+            former = self.replica
+            try:
+                now = Replica(store.snapshot(self._name), half=self._half)
+            except UnknownGallery:
+                return False
+            # Before the replica: its number must not be taken for one of another gallery of this name.
+            self.noted = 0
+            self.replica = now
+            self._leave(former, now)
+        if former is not None and former.view.model_id != now.view.model_id:
+            models = now.view.model_id, former.view.model_id
+            _log.warning("gallery %s answers by model %s instead of %s, at %d", self._name, *models, now.view.sequence)
+        return True
+
+    def drop(self) -> None:
+        """It is gone."""
+        _log.warning("gallery %s is gone", self._name)
+        former, self.replica = self.replica, None
+        self._leave(former, None)
+
+    def _keep_track(self, before: Sequence[Vectors], after: Sequence[Vectors]) -> None:
+        left = [
+            block
+            for block, now in zip_longest(before, after)
+            # The first is quick, and nearly always true.
+            if block is not now and block is not None and (now is None or whole(block) is not whole(now))
+        ]
+        self._older = [array for array in self._older if array() is not None]
+        self._older += [weakref.ref(whole(block)) for block in left]
+
+    def _leave(self, former: Replica | None, now: Replica | None) -> None:
+        if former is not None:
+            # Of what happened in between nothing was read, and it may be another gallery: whoever was in it may have
+            # been forgotten by any change.
+            self._keep_track(former.view.blocks, ())
+            self._forgotten.left(self._name, 1, self._older)
+        self.noted = now.view.sequence if now else 0

@@ -1,0 +1,1 @@
+"""What Kith tells others, each in their own way: webhooks, MQTT, Frigate."""

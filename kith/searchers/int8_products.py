@@ -1,0 +1,183 @@
+"""Who multiplies int8 on this CPU: `fastest_product`, for processors that torch has no quick `_int_mm` for.
+
+That one needs instructions that add four products at once in 32 bits (VNNI). On other x86 processors torch falls back
+on a loop that takes ten times as long as float32 would. Two of the libraries within torch are quick there too: FBGEMM
+and oneDNN. Both multiply an unsigned byte by a signed one and add neighbouring products in 16 bits, which overflow
+where both factors are large. Probes therefore have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹⁵. So
+nothing overflows, the sums in 32 bits are exact, and so are they as float32, being below 2²⁴ up to `WIDEST` numbers.
+"""
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kith.free_memory import overwriting_freed
+
+#: The greatest code of a probe, and what is added to make them unsigned.
+LEVELS, _SHIFT = 63, 64
+
+#: Numbers of a row up to which sums are whole float32: 63 · 127 · 2048 < 2²⁴.
+WIDEST = 2048
+
+#: FBGEMM stores rows in tiles of so many numbers: shorter ones would take more memory than float32.
+_TILE = 512
+
+#: Rows, probes and turns of the race, and how much faster than `_int_mm` the winner must be: seven bits of a probe
+#: leave more templates to score exactly than eight.
+_ROWS, _PROBES, _TURNS, _FASTER = 4096, 16, 3, 2.0
+
+
+class Product(Protocol):
+    """Products of packed rows with probes."""
+
+    def pack(self, codes: NDArray[np.int8]) -> Any:
+        """Codes (n, width), n > 0, as the library wants them."""
+        ...
+
+    def unpack(self, packed: Any) -> NDArray[np.int8]:
+        """The codes again."""
+        ...
+
+    def times(self, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
+        """The products with probes (B, width) of codes up to LEVELS: whole numbers, float32 (B, n)."""
+        ...
+
+
+class FbgemmProduct:
+    """The quickest for few probes."""
+
+    def pack(self, codes: NDArray[np.int8]) -> Any:
+        # Torch means to drop such tensors one day; whoever updates it then finds the race without this contender.
+        rows = torch._make_per_tensor_quantized_tensor(torch.from_numpy(codes), 1.0, 0)
+        return torch.ops.quantized.linear_prepack(rows, None)
+
+    def unpack(self, packed: Any) -> NDArray[np.int8]:
+        codes: NDArray[np.int8] = torch.ops.quantized.linear_unpack(packed)[0].int_repr().numpy()
+        return codes
+
+    def times(self, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
+        whole = torch.from_numpy(probes.astype(np.float32))
+        products: torch.Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            whole, 1.0, _SHIFT, packed
+        )
+        return products
+
+
+class OneDnnProduct:
+    """Takes the rows as they are, of any width, but brings them into its own order in each product."""
+
+    def __init__(self) -> None:
+        self._scale, self._zero = torch.ones(1), torch.zeros(1, dtype=torch.int8)
+
+    def pack(self, codes: NDArray[np.int8]) -> Any:
+        return torch.ops.onednn.qlinear_prepack(torch.from_numpy(codes), None)
+
+    def unpack(self, packed: Any) -> NDArray[np.int8]:
+        codes: NDArray[np.int8] = packed.to_dense().t().contiguous().numpy()
+        return codes
+
+    def times(self, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
+        shifted = torch.from_numpy((probes + np.int8(_SHIFT)).astype(np.uint8))
+        products: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+            shifted, 1.0, _SHIFT, packed, self._scale, self._zero, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return products
+
+
+class Weights:
+    """Rows as a library packed them. Their memory is not ours to zero, but it is overwritten when it is freed."""
+
+    def __init__(self, product: Product, codes: NDArray[np.int8]) -> None:
+        self._product = product
+        self._batches: set[int] = set()
+        # Of the copies that are made on the way, too.
+        with overwriting_freed():
+            self._packed = product.pack(codes)
+
+    def __del__(self, overwriting: Callable[[], Any] = overwriting_freed) -> None:
+        with overwriting():
+            self._packed = None
+
+    def codes(self) -> NDArray[np.int8]:
+        """A copy. The caller drops it within `overwriting_freed`."""
+        return self._product.unpack(self._packed)
+
+    def times(self, probes: NDArray[np.int8]) -> torch.Tensor:
+        """See Product."""
+        if len(probes) in self._batches:
+            return self._product.times(self._packed, probes)
+        # A library prepares itself for each size, and keeps what it prepared: in memory that was somebody else's, with
+        # gaps, in which a vector would stay for good.
+        with overwriting_freed():
+            products = self._product.times(self._packed, probes)
+        self._batches.add(len(probes))
+        return products
+
+
+_racing = threading.Lock()
+
+
+def fastest_product(width: int) -> Product | None:
+    """Whoever multiplies rows of `width` numbers fastest; None: `torch._int_mm`, or it is not worth another's while."""
+    # The second thread waits for the first one's answer, rather than race beside it.
+    with _racing, overwriting_freed():
+        # What the libraries prepare for good is not to lie where vectors were: see Weights.times.
+        return _fastest(width)
+
+
+@cache
+def _fastest(width: int) -> Product | None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(-127, 128, (_ROWS, width), dtype=torch.int8, generator=generator)
+    probes = torch.randint(-LEVELS, LEVELS + 1, (_PROBES, width), dtype=torch.int8, generator=generator)
+    plain = _quickest(lambda: torch._int_mm(probes, codes.t()))
+    spans = {}
+    for product in contenders(width):
+        packed = product.pack(codes.numpy())
+        spans[product] = _quickest(partial(product.times, packed, probes.numpy()))
+    best = min(spans, key=spans.__getitem__, default=None)
+    return best if best is not None and _FASTER * spans[best] <= plain else None
+
+
+def contenders(width: int) -> list[Product]:
+    """Those that are here, multiply rows of `width` numbers, and are right about the largest codes there are."""
+    every: list[Product] = [OneDnnProduct()] if width <= WIDEST else []
+    if width <= WIDEST and width % _TILE == 0:
+        every.append(FbgemmProduct())
+    return [product for product in every if _is_exact(product, width)]
+
+
+def _is_exact(product: Product, width: int) -> bool:
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randint(-127, 128, (1024, width), dtype=torch.int8, generator=generator)
+    codes[0], codes[1] = 127, -127
+    for batch in (1, 2, 5, 16, 64):
+        probes = torch.randint(-LEVELS, LEVELS + 1, (batch, width), dtype=torch.int8, generator=generator)
+        probes[-1], probes[0] = -LEVELS, LEVELS
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                packed = product.pack(codes.numpy())
+                found = product.times(packed, probes.numpy())
+                same = np.array_equal(product.unpack(packed), codes.numpy())
+        except (AttributeError, NotImplementedError, RuntimeError):
+            return False
+        if not same or not torch.equal(found, probes.float() @ codes.float().t()):
+            return False
+    return True
+
+
+def _quickest(run: Callable[[], object]) -> float:
+    spans = []
+    for _ in range(_TURNS):
+        began = time.perf_counter()
+        run()
+        spans.append(time.perf_counter() - began)
+    return min(spans)

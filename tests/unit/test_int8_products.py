@@ -1,0 +1,78 @@
+"""Products of int8 by the libraries within torch: exact for the largest codes, taken where they are quicker."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from kith.searchers import int8_products
+from kith.searchers.int8_products import LEVELS, WIDEST, FbgemmProduct, OneDnnProduct, Product, contenders
+
+WIDTHS = [64, 128, 512, 576, WIDEST]
+
+CASES = [
+    pytest.param(product, width, id=f"{type(product).__name__}-{width}")
+    for width in WIDTHS
+    for product in contenders(width)
+]
+
+
+@pytest.mark.parametrize(("product", "width"), CASES)
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_products_are_whole_and_exact_whatever_the_codes(product: Product, width: int, batch: int) -> None:
+    rng = np.random.default_rng(width)
+    codes = rng.integers(-127, 128, (1024, width)).astype(np.int8)
+    # The greatest sums there are, and neighbours that overflow 16 bits if a probe has codes of eight.
+    codes[0], codes[1] = 127, -127
+    codes[2], codes[2, ::2] = 127, -127
+    probes = rng.integers(-LEVELS, LEVELS + 1, (batch, width)).astype(np.int8)
+    probes[0] = LEVELS
+    packed = product.pack(codes)
+    found = product.times(packed, probes)
+    assert (found.numpy() == probes.astype(np.int64) @ codes.astype(np.int64).T).all()
+    assert (product.unpack(packed) == codes).all()
+
+
+def test_rows_wider_than_float32_adds_exactly_are_nobodys_but_torchs_own() -> None:
+    assert contenders(WIDEST + 64) == []
+    assert 127 * LEVELS * WIDEST < 2**24 <= 2 * 127 * LEVELS * WIDEST
+
+
+@pytest.fixture
+def _raced_anew() -> Iterator[None]:
+    int8_products._fastest.cache_clear()
+    yield
+    int8_products._fastest.cache_clear()
+
+
+@pytest.mark.usefixtures("_raced_anew")
+@pytest.mark.parametrize(
+    ("spans", "winner"),
+    [
+        ([1.0, 0.4, 0.3], FbgemmProduct),
+        ([1.0, 0.2, 0.3], OneDnnProduct),
+        # Not by enough: seven bits of a probe cost something too.
+        ([1.0, 0.6, 0.7], type(None)),
+    ],
+)
+def test_another_product_is_taken_where_it_is_twice_as_fast_as_torchs_own(
+    monkeypatch: pytest.MonkeyPatch, spans: list[float], winner: type
+) -> None:
+    monkeypatch.setattr(int8_products, "contenders", lambda _: [OneDnnProduct(), FbgemmProduct()])
+    left = iter(spans)
+    monkeypatch.setattr(int8_products, "_quickest", lambda _: next(left))
+    monkeypatch.setattr(OneDnnProduct, "pack", lambda _, codes: codes)
+    monkeypatch.setattr(FbgemmProduct, "pack", lambda _, codes: codes)
+    assert isinstance(int8_products.fastest_product(512), winner)
+
+
+@pytest.mark.usefixtures("_raced_anew")
+def test_a_library_that_is_not_there_or_errs_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object) -> object:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(OneDnnProduct, "pack", absent)
+    times = FbgemmProduct.times
+    monkeypatch.setattr(FbgemmProduct, "times", lambda *given: times(*given) + 1)
+    assert contenders(512) == []
+    assert int8_products.fastest_product(512) is None
