@@ -8,6 +8,8 @@ FACES ?=
 PACK ?=
 ONLY ?=
 DATA ?= ../shared/data
+# Processes that tests run in, each with servers of its own.
+JOBS ?= 2
 # Where torch comes from, when not from pip's own index: https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
 TORCH_INDEX ?=
 
@@ -45,11 +47,11 @@ lint: $(STAMP) ## style, types, who imports whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-test: $(STAMP) system ## install everything and run the whole test suite
-	@$(BIN)/python -m pytest
+test: $(STAMP) system ## install everything and run the whole test suite, in JOBS processes
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-unit: $(STAMP) ## the unit tests alone, which need no server, by two processes
-	@$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
+unit: $(STAMP) ## the unit tests alone, which need no server
+	@$(BIN)/python -m pytest tests/unit -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 kith-small: $(STAMP) ## teach the shipped pack anew from DATA (hours): DATA/aligned, DATA/faces, DATA/weights
 	cd $(DATA) && $(CURDIR)/$(BIN)/kith train $(CURDIR)/config/detector.toml --part detector --teacher weights \

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from kith.journal import BLOCK_ROWS
 from kith.searchers.arrangement import Piece
 from kith.searchers.int8 import LEVELS, SHIFT, Stretch
-from kith.searchers.int8_products import LEVELS as PROBE_LEVELS
 from kith.searchers.int8_woven import Woven
 from kith.searchers.workspace import Workspace, workspace
 from kith.similarity.block_scores import LEFT_OUT, leave_out
@@ -138,11 +137,10 @@ class StretchGroup(Group):
 class WovenGroup(Group):
     """A group that another library multiplies: see kith.searchers.int8_products."""
 
-    levels = PROBE_LEVELS
-
     def __init__(self, pieces: Sequence[Piece[Any]]) -> None:
         super().__init__(pieces)
         forms: list[Woven] = [piece.form for piece in pieces]
+        self.levels = forms[0].product.levels
         self._weights = [form.weights for form in forms if form.weights is not None]
         self._width = forms[0].width
 

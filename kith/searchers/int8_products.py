@@ -1,10 +1,11 @@
-"""Who multiplies int8 on this CPU: `fastest_product`, for processors that torch has no quick `_int_mm` for.
+"""Who multiplies int8 on this CPU: `fastest_product`, where somebody is quicker than torch's `_int_mm`.
 
-That one needs instructions that add four products at once in 32 bits (VNNI). On other x86 processors torch falls back
-on a loop that takes ten times as long as float32 would. Two of the libraries within torch are quick there too: FBGEMM
-and oneDNN. Both multiply an unsigned byte by a signed one and add neighbouring products in 16 bits, which overflow
-where both factors are large. Probes therefore have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹⁵. So
-nothing overflows, the sums in 32 bits are exact, and so are they as float32, being below 2²⁴ up to `WIDEST` numbers.
+That one brings the rows into its own order in each product, on processors that add several products at once in 32 bits
+(VNNI, AMX); on others it is a loop that takes ten times as long as float32 would. Two of the libraries within torch are
+quicker: oneDNN by its newer door, which takes the rows as they are, and FBGEMM. Without VNNI both multiply an unsigned
+byte by a signed one and add neighbouring products in 16 bits, which overflow where both factors are large. Probes then
+have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹⁵. So nothing overflows, the sums in 32 bits are exact,
+and so are they as float32, in which both answer, as long as they stay below 2²⁴ (`are_whole`).
 """
 
 import threading
@@ -20,22 +21,21 @@ from numpy.typing import NDArray
 
 from kith.free_memory import overwriting_freed
 
-#: The greatest code of a probe, and what is added to make them unsigned.
-LEVELS, _SHIFT = 63, 64
-
-#: Numbers of a row up to which sums are whole float32: 63 · 127 · 2048 < 2²⁴.
-WIDEST = 2048
+#: The greatest code of a probe, of seven bits, and what is added to make them unsigned; the greatest one of eight bits.
+SEVEN_BITS, _SHIFT, EIGHT_BITS = 63, 64, 127
 
 #: FBGEMM stores rows in tiles of so many numbers: shorter ones would take more memory than float32.
 _TILE = 512
 
-#: Rows, probes and turns of the race, and how much faster than `_int_mm` the winner must be: seven bits of a probe
-#: leave more templates to score exactly than eight.
-_ROWS, _PROBES, _TURNS, _FASTER = 4096, 16, 3, 2.0
+#: Bytes of codes, probes and turns of the race, and how much faster than `_int_mm` the winner must be, by the greatest
+#: code of a probe: seven bits leave more templates to score exactly than eight.
+_BYTES, _PROBES, _TURNS, _FASTER = 4 << 20, 16, 3, {SEVEN_BITS: 2.0, EIGHT_BITS: 1.2}
 
 
 class Product(Protocol):
-    """Products of packed rows with probes."""
+    """Products of packed rows with probes. levels: the greatest code of a probe."""
+
+    levels: int
 
     def pack(self, codes: NDArray[np.int8]) -> Any:
         """Codes (n, width), n > 0, as the library wants them."""
@@ -46,12 +46,14 @@ class Product(Protocol):
         ...
 
     def times(self, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
-        """The products with probes (B, width) of codes up to LEVELS: whole numbers, float32 (B, n)."""
+        """The products with probes (B, width) of codes up to `levels`: whole numbers, float32 (B, n)."""
         ...
 
 
 class FbgemmProduct:
-    """The quickest for few probes."""
+    """The quickest for few probes, where there is no VNNI."""
+
+    levels = SEVEN_BITS
 
     def pack(self, codes: NDArray[np.int8]) -> Any:
         # Torch means to drop such tensors one day; whoever updates it then finds the race without this contender.
@@ -71,7 +73,9 @@ class FbgemmProduct:
 
 
 class OneDnnProduct:
-    """Takes the rows as they are, of any width, but brings them into its own order in each product."""
+    """Takes the rows as they are, of any width."""
+
+    levels = SEVEN_BITS
 
     def __init__(self) -> None:
         self._scale, self._zero = torch.ones(1), torch.zeros(1, dtype=torch.int8)
@@ -84,11 +88,22 @@ class OneDnnProduct:
         return codes
 
     def times(self, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
-        shifted = torch.from_numpy((probes + np.int8(_SHIFT)).astype(np.uint8))
+        return self._times(packed, torch.from_numpy((probes + np.int8(_SHIFT)).astype(np.uint8)), _SHIFT)
+
+    def _times(self, packed: Any, probes: torch.Tensor, shift: int) -> torch.Tensor:
         products: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-            shifted, 1.0, _SHIFT, packed, self._scale, self._zero, None, 1.0, 0, torch.float32, "none", [], ""
+            probes, 1.0, shift, packed, self._scale, self._zero, None, 1.0, 0, torch.float32, "none", [], ""
         )
         return products
+
+
+class SignedOneDnnProduct(OneDnnProduct):
+    """With all eight bits of a probe, for processors that add such products in 32 bits."""
+
+    levels = EIGHT_BITS
+
+    def times(self, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
+        return self._times(packed, torch.from_numpy(probes), 0)
 
 
 class Weights:
@@ -135,23 +150,28 @@ def fastest_product(width: int) -> Product | None:
 @cache
 def _fastest(width: int) -> Product | None:
     generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(-127, 128, (_ROWS, width), dtype=torch.int8, generator=generator)
-    probes = torch.randint(-LEVELS, LEVELS + 1, (_PROBES, width), dtype=torch.int8, generator=generator)
+    codes = torch.randint(-127, 128, (_BYTES // width, width), dtype=torch.int8, generator=generator)
+    probes = torch.randint(-SEVEN_BITS, SEVEN_BITS + 1, (_PROBES, width), dtype=torch.int8, generator=generator)
     plain = _quickest(lambda: torch._int_mm(probes, codes.t()))
     spans = {}
     for product in contenders(width):
         packed = product.pack(codes.numpy())
-        spans[product] = _quickest(partial(product.times, packed, probes.numpy()))
+        spans[product] = _FASTER[product.levels] * _quickest(partial(product.times, packed, probes.numpy()))
     best = min(spans, key=spans.__getitem__, default=None)
-    return best if best is not None and _FASTER * spans[best] <= plain else None
+    return best if best is not None and spans[best] <= plain else None
 
 
 def contenders(width: int) -> list[Product]:
     """Those that are here, multiply rows of `width` numbers, and are right about the largest codes there are."""
-    every: list[Product] = [OneDnnProduct()] if width <= WIDEST else []
-    if width <= WIDEST and width % _TILE == 0:
+    every: list[Product] = [SignedOneDnnProduct(), OneDnnProduct()]
+    if width % _TILE == 0:
         every.append(FbgemmProduct())
-    return [product for product in every if _is_exact(product, width)]
+    return [product for product in every if are_whole(product.levels, width) and _is_exact(product, width)]
+
+
+def are_whole(levels: int, width: int) -> bool:
+    """Whether all products of probes with codes up to `levels` are whole float32."""
+    return 127 * levels * width < 2**24
 
 
 def _is_exact(product: Product, width: int) -> bool:
@@ -159,8 +179,9 @@ def _is_exact(product: Product, width: int) -> bool:
     codes = torch.randint(-127, 128, (1024, width), dtype=torch.int8, generator=generator)
     codes[0], codes[1] = 127, -127
     for batch in (1, 2, 5, 16, 64):
-        probes = torch.randint(-LEVELS, LEVELS + 1, (batch, width), dtype=torch.int8, generator=generator)
-        probes[-1], probes[0] = -LEVELS, LEVELS
+        levels = product.levels
+        probes = torch.randint(-levels, levels + 1, (batch, width), dtype=torch.int8, generator=generator)
+        probes[-1], probes[0] = -levels, levels
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)

@@ -35,7 +35,8 @@ class Accepting:
         receipts = await self._commits.commit(jobs)
         found = [receipt.accepted for receipt in receipts]
         if Accepted.OTHER in found:
-            place = f"jobs.{found.index(Accepted.OTHER)}: " if len(found) > 1 else ""
+            within = submissions[found.index(Accepted.OTHER)].within
+            place = f"{within.rstrip('.')}: " if within else ""
             raise of_error(
                 IdempotencyKeyReused(f"{place}the key {idempotency_key} was sent before, with another body"),
                 "Idempotency-Key",
@@ -51,18 +52,17 @@ class Accepting:
 
     def _prepared(self, caller: Caller, submissions: list[Submission], idempotency_key: str | None) -> list[EmbedJob]:
         client = caller.client
-        places = [f"jobs.{index}." if len(submissions) > 1 else "" for index in range(len(submissions))]
-        for each, place in zip(submissions, places, strict=True):
+        for each in submissions:
             if each.wishes.kind is not Kind.ENROL:
                 # Enrolling makes a gallery; asking one that is not there would be a dead letter.
                 try:
                     self._existing.check(caller.gallery(each.wishes.gallery))
                 except UnknownGallery as unknown:
-                    raise of_error(unknown, f"{place}gallery") from None
-        for each, place in zip(submissions, places, strict=True):
-            judge(each, client.settings.limits, place)
+                    raise of_error(unknown, f"{each.within}gallery") from None
+        for each in submissions:
+            judge(each, client.settings.limits)
         jobs = [
-            _job(caller, each, own_key(caller, idempotency_key, index if len(submissions) > 1 else None))
+            _job(caller, each, own_key(caller, idempotency_key, index if each.within else None))
             for index, each in enumerate(submissions)
         ]
         for job in jobs:

@@ -122,14 +122,20 @@ class Fetching:
     def _all(self, submissions: Sequence[Submission]) -> list[Submission]:
         deadline_s = time.monotonic() + self._fetch_s
         return [
-            replace(each, images=tuple(self._one(image, index, deadline_s) for index, image in enumerate(each.images)))
+            replace(
+                each,
+                images=tuple(
+                    self._one(image, f"{each.within}images.{index}.url", deadline_s)
+                    for index, image in enumerate(each.images)
+                ),
+            )
             for each in submissions
         ]
 
-    def _one(self, image: Shown, index: int, deadline_s: float) -> Shown:
+    def _one(self, image: Shown, field: str, deadline_s: float) -> Shown:
         if image.url is None:
             return image
-        return replace(image, data=self._fetcher.fetch(image.url, f"images.{index}.url", deadline_s))
+        return replace(image, data=self._fetcher.fetch(image.url, field, deadline_s))
 
 
 def _parts(url: str, field: str) -> SplitResult:

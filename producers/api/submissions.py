@@ -141,10 +141,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is asked, and about which images (1..64)."""
+    """What is asked, and about which images (1..64). within: the place it came in, `jobs.3.` of many; names what is
+    wrong with it."""
 
     wishes: Wishes
     images: tuple[Shown, ...]
+    within: str = ""
 
 
 async def submission_in(request: Request) -> Submission:
@@ -168,8 +170,8 @@ async def submission_in(request: Request) -> Submission:
     )
 
 
-def of_request(asked: JobRequest) -> Submission:
-    """A job that came as JSON. Raises Problem."""
+def of_request(asked: JobRequest, within: str = "") -> Submission:
+    """A job that came as JSON. within: see Submission. Raises Problem."""
     images = []
     for index, each in enumerate(asked.images):
         data = None
@@ -177,19 +179,19 @@ def of_request(asked: JobRequest) -> Submission:
             try:
                 data = base64.b64decode(each.data, validate=True)
             except (binascii.Error, ValueError):
+                field = f"{within}images.{index}.data"
                 raise Problem(
-                    422, "invalid_request", "this is no base64", field=f"images.{index}.data", remedy="encode the file"
+                    422, "invalid_request", "this is no base64", field=field, remedy="encode the file"
                 ) from None
         images.append(Shown(data, each.key, each.url, each.subject or asked.subject, each.label))
-    return Submission(asked, tuple(images))
+    return Submission(asked, tuple(images), within)
 
 
-def judge(submission: Submission, limits: Limits, within: str = "") -> None:
-    """Look at the headers of the pictures that came with it. Raises Problem, which names the one that is wrong, within
-    what (`jobs.3.`) the submission came."""
+def judge(submission: Submission, limits: Limits) -> None:
+    """Look at the headers of the pictures that came with it. Raises Problem, which names the one that is wrong."""
     for index, image in enumerate(submission.images):
         if image.data is not None:
-            judge_picture(image.data, limits, f"{within}images.{index}")
+            judge_picture(image.data, limits, f"{submission.within}images.{index}")
 
 
 def judge_picture(data: bytes, limits: Limits, field: str) -> None:

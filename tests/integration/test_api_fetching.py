@@ -148,3 +148,5 @@ def test_a_job_may_name_images_by_url_where_that_is_on(door: House, site: str) -
         refused = posted(f"{site}/to/http://10.0.0.1/")
         assert refused.status_code == 422
         assert refused.json()["field"] == "images.0.url"
+        one = {"gallery": "staff", "images": [{"url": f"{site}/to/http://10.0.0.1/"}]}
+        assert caller.post("/v1/bulk", json={"jobs": [one]}).json()["field"] == "jobs.0.images.0.url"

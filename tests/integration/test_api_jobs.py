@@ -99,14 +99,17 @@ def test_many_jobs_are_handed_in_at_once(admin: httpx.Client) -> None:
 
 def test_of_many_jobs_the_one_that_is_refused_is_named_and_none_is_accepted(door: House, admin: httpx.Client) -> None:
     fine, broken = ({"gallery": "staff", "images": [{"data": data}]} for data in (_base64(crop(1, 8)), "AAAA"))
-    lost = fine | {"gallery": "nowhere"}
+    lost, garbled = fine | {"gallery": "nowhere"}, fine | {"images": [{"data": "!!"}]}
     before = door.client.ledger.open_count() + door.client.results.count()
-    for second, found in (
-        (broken, (422, "not_an_image", "jobs.1.images.0")),
-        (lost, (404, "unknown_gallery", "jobs.1.gallery")),
+    for wrong, status, code, field in (
+        (broken, 422, "not_an_image", "images.0"),
+        (garbled, 422, "invalid_request", "images.0.data"),
+        (lost, 404, "unknown_gallery", "gallery"),
     ):
-        problem = admin.post("/v1/bulk", json={"jobs": [fine, second]}).json()
-        assert (problem["status"], problem["code"], problem["field"]) == found
+        # One alone is one of many too: so whoever reads the name need not count what was sent.
+        for jobs, place in (([fine, wrong], "jobs.1."), ([wrong], "jobs.0.")):
+            problem = admin.post("/v1/bulk", json={"jobs": jobs}).json()
+            assert (problem["status"], problem["code"], problem["field"]) == (status, code, place + field)
     assert door.client.ledger.open_count() + door.client.results.count() == before
 
 

@@ -222,8 +222,8 @@ def test_a_killed_processs_cameras_move_to_the_other_one(installation: Installat
     def started() -> Counter[str]:
         return Counter(each.camera for each in installation.news(CameraStarted))  # type: ignore[union-attr]
 
-    # A camera is live a moment before its start is told.
-    until(lambda: set(started()) == set(installation.holders()), "all told")
+    # A camera is live a moment before its start is told; whoever came first may have had all four and given two away.
+    until(lambda: started().total() == installation.log.read_text().count("serving camera"), "all told")
     runs = started()
     doomed.kill()
     took_s = until(

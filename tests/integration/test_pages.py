@@ -427,7 +427,9 @@ def test_dead_letters_are_retried_and_deleted(door: House, desk: Browser, galler
     _until(lambda: client.ledger.dead_count() == 1)
     desk.send("/system/dead/retry-all")
     _until(lambda: client.ledger.dead_count() == 1)
-    assert "that job will not be done" in desk.send(f"/system/dead/{job.job_id}/drop").text
+    assert "nothing was deleted" in desk.send(f"/system/dead/{job.job_id}/drop", 422).text
+    assert client.ledger.dead_count() == 1
+    assert "that job will not be done" in desk.send(f"/system/dead/{job.job_id}/drop", sure="yes").text
     assert client.ledger.dead_count() == 0
     assert "every job that was accepted was decided" in text_of(desk.page("/system"))
     actions = [each.deed.action.value for each in client.audit.latest(100) if each.deed.actor == f"key:{desk.key_id}"]

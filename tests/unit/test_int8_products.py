@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from kith.searchers import int8_products
-from kith.searchers.int8_products import LEVELS, WIDEST, FbgemmProduct, OneDnnProduct, Product, contenders
+from kith.searchers.int8_products import (
+    EIGHT_BITS,
+    SEVEN_BITS,
+    FbgemmProduct,
+    OneDnnProduct,
+    Product,
+    SignedOneDnnProduct,
+    are_whole,
+    contenders,
+)
 
-WIDTHS = [64, 128, 512, 576, WIDEST]
+WIDTHS = [64, 128, 512, 576, 1024, 2048]
 
 CASES = [
     pytest.param(product, width, id=f"{type(product).__name__}-{width}")
@@ -25,17 +34,21 @@ def test_products_are_whole_and_exact_whatever_the_codes(product: Product, width
     # The greatest sums there are, and neighbours that overflow 16 bits if a probe has codes of eight.
     codes[0], codes[1] = 127, -127
     codes[2], codes[2, ::2] = 127, -127
-    probes = rng.integers(-LEVELS, LEVELS + 1, (batch, width)).astype(np.int8)
-    probes[0] = LEVELS
+    probes = rng.integers(-product.levels, product.levels + 1, (batch, width)).astype(np.int8)
+    probes[0] = product.levels
     packed = product.pack(codes)
     found = product.times(packed, probes)
     assert (found.numpy() == probes.astype(np.int64) @ codes.astype(np.int64).T).all()
     assert (product.unpack(packed) == codes).all()
 
 
-def test_rows_wider_than_float32_adds_exactly_are_nobodys_but_torchs_own() -> None:
-    assert contenders(WIDEST + 64) == []
-    assert 127 * LEVELS * WIDEST < 2**24 <= 2 * 127 * LEVELS * WIDEST
+@pytest.mark.parametrize(("levels", "widest"), [(SEVEN_BITS, 2048), (EIGHT_BITS, 1024)])
+def test_rows_wider_than_float32_adds_exactly_are_nobodys_but_torchs_own(levels: int, widest: int) -> None:
+    for width, whole in ((widest, True), (widest + 64, False)):
+        greatest = [127 * levels * width - less for less in range(4)]
+        assert are_whole(levels, width) is whole
+        assert (len({float(np.float32(each)) for each in greatest}) == 4) is whole
+    assert [each for each in contenders(widest + 64) if each.levels == levels] == []
 
 
 @pytest.fixture
@@ -49,16 +62,19 @@ def _raced_anew() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("spans", "winner"),
     [
-        ([1.0, 0.4, 0.3], FbgemmProduct),
-        ([1.0, 0.2, 0.3], OneDnnProduct),
+        ([1.0, 0.9, 0.4, 0.3], FbgemmProduct),
+        ([1.0, 0.9, 0.2, 0.3], OneDnnProduct),
+        ([1.0, 0.5, 0.4, 0.4], SignedOneDnnProduct),
         # Not by enough: seven bits of a probe cost something too.
-        ([1.0, 0.6, 0.7], type(None)),
+        ([1.0, 0.9, 0.6, 0.7], type(None)),
     ],
 )
-def test_another_product_is_taken_where_it_is_twice_as_fast_as_torchs_own(
+def test_another_product_is_taken_where_it_is_enough_faster_than_torchs_own(
     monkeypatch: pytest.MonkeyPatch, spans: list[float], winner: type
 ) -> None:
-    monkeypatch.setattr(int8_products, "contenders", lambda _: [OneDnnProduct(), FbgemmProduct()])
+    monkeypatch.setattr(
+        int8_products, "contenders", lambda _: [SignedOneDnnProduct(), OneDnnProduct(), FbgemmProduct()]
+    )
     left = iter(spans)
     monkeypatch.setattr(int8_products, "_quickest", lambda _: next(left))
     monkeypatch.setattr(OneDnnProduct, "pack", lambda _, codes: codes)

@@ -86,7 +86,9 @@ def retry(dead_id: DeadId, posted: Administering) -> Response:
 
 @router.post("/system/dead/{dead_id}/drop")
 def drop(dead_id: DeadId, posted: Administering) -> Response:
-    """Delete the letter for good."""
+    """Delete the letter for good, where that was ticked."""
+    if not posted.has("sure"):
+        raise Problem(422, "invalid_request", "the box was not ticked, so nothing was deleted", remedy="tick it")
     v1.drop(dead_id, posted.caller)
     return RedirectResponse("/system?said=dropped#dead", 303)
 

@@ -182,7 +182,8 @@ def _visitor(doors: Doors, token: str, scopes: tuple[Scope, ...], request: Reque
     except UnknownApiKey:
         raise NotSignedIn("gone") from None
     if not session.goes_on(key, now_ms()):
-        doors.sessions.end(token)
+        # The session stays till its time is up, and opens nothing: a page asks for many things at once, and each of
+        # them is to be told why.
         raise NotSignedIn("ended")
     knobs = doors.settings.api
     # Of their own: a page asks for forty pictures at once, and a key for a machine may be held to one call a second.

@@ -122,7 +122,7 @@ async def submit_many(
 ) -> Response:
     """Hand in up to 100 jobs at the price of few. One that is refused is named, and none of them is accepted. With an
     `Idempotency-Key`, each job's is that and its place."""
-    submissions = [of_request(each) for each in body.jobs]
+    submissions = [of_request(each, f"jobs.{index}.") for index, each in enumerate(body.jobs)]
     receipts = await _accepted(request, caller, submissions, idempotency_key)
     views = [
         await _looked_up(request, caller, receipt) if receipt.accepted in _KNOWN_ENDS else _sent(receipt, each, caller)
