@@ -8,6 +8,7 @@ machine's), whoever searches how long each search took; searches come at a stead
 """
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,13 +170,30 @@ def _searching(follower: Follower) -> Callable[[], float]:
 
 
 @contextmanager
+def _as_in_workers() -> Iterator[None]:
+    """Processes that are started now have the libraries' threads that embed workers have (workers/__init__.py)."""
+    wanted = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def _replicas(url: str) -> Iterator[list[Any]]:
     processes = multiprocessing.get_context("spawn")
     pipes, started = [], []
     for number in range(_REPLICAS):
         ours, theirs = processes.Pipe()
         process = processes.Process(target=_replica, args=(url, theirs), kwargs={"searches": number == 0}, daemon=True)
-        process.start()
+        with _as_in_workers():
+            process.start()
         pipes.append(ours)
         started.append(process)
     try:

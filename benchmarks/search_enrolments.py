@@ -10,7 +10,7 @@ import torch
 from benchmarks.report import Figure, at_most
 from benchmarks.rounds import interleave, median_ratio, percentile
 from benchmarks.search_data import People
-from benchmarks.search_speed import ROUNDS
+from benchmarks.search_speed import ROUNDS, blas_threads
 from benchmarks.session import Session
 from kith.journal import Change, Op, Vectors
 from kith.searchers.searcher import Int8Searcher
@@ -58,7 +58,9 @@ def enrolments(session: Session, who: People, tell: Callable[[str], None]) -> li
             time.sleep(max(0.0, due - time.perf_counter()))
 
     tell("searching while subjects are enrolled")
-    spans = interleave({"still": searches, "alive": under_enrolments}, session.scaled(ROUNDS, 1), tell)
+    # As in embed workers: else OpenBLAS's threads spin on the cores after each product with what is not packed yet.
+    with blas_threads(1):
+        spans = interleave({"still": searches, "alive": under_enrolments}, session.scaled(ROUNDS, 1), tell)
     ratio = median_ratio(spans["alive"], spans["still"])
     searcher.close()
     return [at_most(f"p99 of a search under {_ENROLMENTS_PER_S} enrolments/s, of p99 without", ratio, 1.2, "×", 1.0)]

@@ -58,7 +58,7 @@ def _cell(
         "usearch": usearch_exact(usearch, who.templates, threads),
         "numpy": numpy_products(who.templates),
     }
-    with _blas_threads(threads):
+    with blas_threads(threads):
         spans = interleave(
             {name: timed(session, search, probes, batch) for name, search in contenders.items()},
             session.scaled(ROUNDS, 1),
@@ -94,7 +94,7 @@ def timed(session: Session, search: Search, probes: Vectors, batch: int) -> Cont
     return measure
 
 
-def _blas_threads(threads: int) -> AbstractContextManager[object]:
+def blas_threads(threads: int) -> AbstractContextManager[object]:
     """Hold numpy's library to so many threads, where threadpoolctl is installed (scikit-learn brings it)."""
     try:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kith.collecting import not_collecting
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Change, Op, Owners, Qualities, Snapshot, Vectors, slots_of, widened
 from kith.shared_chunks import Shared
@@ -107,9 +108,10 @@ class Replica:
         table: list[list[Row]] = [[None] * _CHUNK for _ in range(max(snapshot.names, default=-1) // _CHUNK + 1)]
         names: list[dict[str, int]] = [{} for _ in range(_BUCKETS)]
         # Not by `_call`: of a million subjects this loop is what a load waits for.
-        for number, subject in snapshot.names.items():
-            table[number // _CHUNK][number % _CHUNK] = subject
-            names[hash(subject[1]) % _BUCKETS][subject[1]] = number
+        with not_collecting():
+            for number, subject in snapshot.names.items():
+                table[number // _CHUNK][number % _CHUNK] = subject
+                names[hash(subject[1]) % _BUCKETS][subject[1]] = number
         self._table: Shared[list[Row]] = Shared(list.copy, table)
         self._names: Shared[dict[str, int]] = Shared(dict.copy, names)
         self._subjects = len(snapshot.names)

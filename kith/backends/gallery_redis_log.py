@@ -10,6 +10,7 @@ import redis
 
 from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript, checked
+from kith.collecting import not_collecting
 from kith.errors import UnknownGallery
 from kith.free_memory import overwriting_freed
 from kith.gallery_settings import GallerySettings
@@ -230,8 +231,9 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
             for chunk in chunks[start : start + _NAMES_AT_ONCE]:
                 pipe.get(script.key(name, f"n:{chunk}"))
             lines = b"".join(part or b"" for part in pipe.execute())
-        listed = json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]")
-        snapshot.names.update({number: (subject_id, subject) for number, subject_id, subject in listed})
+        with not_collecting():
+            listed = json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]")
+            snapshot.names.update({number: (subject_id, subject) for number, subject_id, subject in listed})
     return snapshot
 
 
