@@ -18,9 +18,13 @@ def _as_it_was() -> Iterator[None]:
 
 
 def test_it_is_off_meanwhile_and_on_again_also_after_an_error() -> None:
-    with pytest.raises(ValueError, match="broken"), not_collecting():
-        assert not gc.isenabled()
-        raise ValueError("broken")
+    def breaks() -> None:
+        with not_collecting():
+            assert not gc.isenabled()
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        breaks()
     assert gc.isenabled()
 
 
