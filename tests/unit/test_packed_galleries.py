@@ -189,6 +189,33 @@ def forms_of(searcher: Int8Searcher) -> list[Packing]:
     return [form for gallery in searcher._galleries.values() for form in gallery.packed._forms]
 
 
+def test_a_gallery_that_grows_is_packed_now_and_then_and_whole_once_it_is_left_alone(int8: Int8Searcher) -> None:
+    count = 2 * BLOCK_ROWS - 100
+    vectors = units(count, 16)
+    replica = replica_of(vectors[:100])
+    int8.pack(replica.view)
+    [kept] = int8._galleries.values()
+    forms = forms_of(int8)
+
+    def look() -> bool:
+        # Not by a search, which starts a thread that looks as well.
+        int8.renew(replica.view)
+        waits = kept.packed.pack(everything=False)
+        forms.extend(form for form in forms_of(int8) if all(form is not each for each in forms))
+        return waits
+
+    for slot in range(100, count, 8):
+        some = range(slot, min(slot + 8, count))
+        replica.apply([enrolled(at + 1, at + 1, (at,), vectors[at : at + 1]) for at in some])
+        look()
+    # One packing for each 512 rows: each takes as long as several searches.
+    assert len(forms) - 1 <= count // 512
+    look()
+    assert not look()
+    held = sum(int(form.codes.any(dim=1).sum()) for form in forms_of(int8))
+    assert held == count
+
+
 def test_what_is_new_is_packed_in_the_background_and_what_is_dead_is_dropped(int8: Int8Searcher) -> None:
     replica = replica_of(units(1100, 16))
     probe = units(1, 16, 2)
