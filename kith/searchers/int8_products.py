@@ -2,10 +2,10 @@
 
 That one brings the rows into its own order in each product, on processors that add several products at once in 32 bits
 (VNNI, AMX); on others it is a loop that takes ten times as long as float32 would. Two of the libraries within torch are
-quicker: oneDNN by its newer door, which orders the rows once, for AMX, and FBGEMM. Without VNNI both multiply an unsigned
-byte by a signed one and add neighbouring products in 16 bits, which overflow where both factors are large. Probes then
-have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹⁵. So nothing overflows, the sums in 32 bits are exact,
-and so are they as float32, in which both answer, as long as they stay below 2²⁴ (`are_whole`).
+quicker: oneDNN by its newer door, which orders the rows once, for AMX, and FBGEMM. Without VNNI both multiply an
+unsigned byte by a signed one and add neighbouring products in 16 bits, which overflow where both factors are large.
+Probes then have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹⁵. So nothing overflows, the sums in 32 bits
+are exact, and so are they as float32, in which both answer, as long as they stay below 2²⁴ (`are_whole`).
 """
 
 import threading
