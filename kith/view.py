@@ -4,7 +4,7 @@ A search holds one view and so sees one sequence number from start to end, witho
 old one everything that did not change: templates in blocks of BLOCK_ROWS, subjects in chunks, names in buckets.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,9 +58,15 @@ class GalleryView:
 
     def subject_at(self, number: int) -> tuple[str, str]:
         """(subject_id, name) of a number found in `owners`."""
-        subject = self._table[number // _CHUNK][number % _CHUNK]
-        assert subject is not None
+        [subject] = self.subjects_at([number])
         return subject
+
+    def subjects_at(self, numbers: Sequence[int]) -> list[tuple[str, str]]:
+        """`subject_at` of many."""
+        table = self._table
+        subjects = [table[number // _CHUNK][number % _CHUNK] for number in numbers]
+        assert None not in subjects
+        return subjects  # type: ignore[return-value]
 
     def row_of(self, subject: str) -> int | None:
         """The number of the subject of this (normalised) name, None when nobody has it."""

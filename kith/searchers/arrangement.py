@@ -7,16 +7,17 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kith.journal import Vectors
+from kith.journal import Owners, Vectors
 from kith.similarity.passes import PlainPass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """What is in a block now; nothing where vectors is empty. known: how many of its first rows a form has as they are
-    now."""
+    """What is in a block now and whose it is; nothing where vectors is empty. known: how many of its first rows a form
+    has as they are now."""
 
     vectors: Vectors
+    owners: Owners
     known: int = 0
 
 
@@ -31,9 +32,12 @@ class Form(Protocol):
 FormT = TypeVar("FormT", bound=Form)
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, eq=False)
 class Piece(Generic[FormT]):
-    """One stretch as a view needs it: its blocks, and per block (from 0) rows that must not be found."""
+    """One stretch as a view needs it: its blocks, and per block (from 0) rows that must not be found.
+
+    Without slots: Python 3.12 before 3.12.4 gives a generic class none for weak references.
+    """
 
     form: FormT
     blocks: range

@@ -1,17 +1,15 @@
 """Templates in half precision on a GPU: two bytes a number there, the float32 vectors stay in the host's memory."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kith.errors import Misconfigured
-from kith.journal import BLOCK_ROWS, Vectors
+from kith.journal import BLOCK_ROWS, FREE, Owners, Vectors
 from kith.searchers.arrangement import Contents
 from kith.similarity.ranking import float32_slack
 
@@ -21,24 +19,24 @@ GROUP_ROWS = 256
 #: Probes of one sweep. The kernel holds the scores of a group for all of them in registers.
 PROBES = 64
 
+#: Probes that a kernel multiplies at the least.
+_FEWEST = 16
+
 #: Of the bound of float32 sums: tensor cores align what they add, and cut off instead of rounding.
-_ADDING = 4
+ADDING = 4
 
 #: Larger than any number of a unit vector, small enough for float16.
 LARGEST = 1e4
-
-#: Rows of one product where there is no kernel: its scores stay in the cache.
-_ROWS_AT_ONCE = 1 << 15
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HalfStretch:
     """Consecutive blocks as float16, zero where nothing is. vectors: (blocks · BLOCK_ROWS, d) on the device, never
-    written once it is searched. off, norm: float64 (blocks,), the greatest |vector − float16| and |vector|."""
+    written once it is searched. owners: int32 (blocks · BLOCK_ROWS,). off, norm: float64 (blocks,), the greatest
+    |vector − float16| and |vector|."""
 
     vectors: Tensor
+    owners: Owners
     off: NDArray[np.float64]
     norm: NDArray[np.float64]
 
@@ -46,13 +44,14 @@ class HalfStretch:
     def empty(cls, blocks: int, dimension: int, device: torch.device) -> "HalfStretch":
         """No vectors yet."""
         vectors = torch.zeros((blocks * BLOCK_ROWS, dimension), dtype=torch.float16, device=device)
-        return cls(vectors, np.zeros(blocks), np.zeros(blocks))
+        return cls(vectors, np.full(len(vectors), FREE, np.int32), np.zeros(blocks), np.zeros(blocks))
 
     def replaced(self, changes: Mapping[int, Contents], blocks: int) -> "HalfStretch":
         """See kith.searchers.arrangement.Form."""
         fresh = HalfStretch.empty(blocks, self.vectors.shape[1], self.vectors.device)
         keep = min(blocks, len(self.off))
         fresh.vectors[: keep * BLOCK_ROWS] = self.vectors[: keep * BLOCK_ROWS]
+        fresh.owners[: keep * BLOCK_ROWS] = self.owners[: keep * BLOCK_ROWS]
         fresh.off[:keep], fresh.norm[:keep] = self.off[:keep], self.norm[:keep]
         # One answer of the device for all blocks: waiting for each would take longer than the work.
         device = fresh.vectors.device
@@ -61,8 +60,10 @@ class HalfStretch:
         staging = torch.empty((BLOCK_ROWS, self.vectors.shape[1]), pin_memory=device.type == "cuda")
         for number, (at, contents) in enumerate(changes.items()):
             vectors = contents.vectors
-            block = fresh.vectors[at * BLOCK_ROWS : (at + 1) * BLOCK_ROWS]
+            rows = slice(at * BLOCK_ROWS, (at + 1) * BLOCK_ROWS)
+            block, owners = fresh.vectors[rows], fresh.owners[rows]
             block[len(vectors) :] = 0
+            owners[: len(vectors)], owners[len(vectors) :] = contents.owners[: len(vectors)], FREE
             if len(vectors):
                 staging.numpy()[: len(vectors)] = vectors
                 half, off, norm = halved(staging[: len(vectors)].to(device))
@@ -89,89 +90,47 @@ def representable(probes: Vectors) -> Vectors:
     return np.clip(np.nan_to_num(probes, posinf=0.0, neginf=0.0), -LARGEST, LARGEST)
 
 
-def bounds(probes: Vectors, off: float, norm: float) -> NDArray[np.float64]:
-    """How far the product of a probe and a row, both halved, may be from their cosine: float64 (B,).
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """A few probes of a search. exact: float32 (B, d), see `representable`; half: float16 (P, d) on the host, P a power
+    of two, zero from B on. What is computed of them is computed once, and not before it is needed."""
 
-    p·v − p̂·v̂ = p̂·(v − v̂) + (p − p̂)·v, and what adding d products in float32 is off by. off, norm: of all rows.
-    """
-    exact = representable(probes)
-    # In float32: the difference of a number and its float16 is one itself, and what the sums lose is less than the
-    # thousandth added.
-    lost = 1.001 * np.linalg.norm(exact - exact.astype(np.float16), axis=1).astype(np.float64)
-    size = 1.001 * np.linalg.norm(exact, axis=1).astype(np.float64) + lost
-    bound: NDArray[np.float64] = size * off + lost * norm + _ADDING * float32_slack(probes.shape[1]) * size * norm
-    return bound
+    exact: Vectors
+    half: Tensor
 
+    @classmethod
+    def of(cls, probes: Vectors) -> "Probes":
+        """`probes`, float32 (B, d)."""
+        exact, wide = representable(probes), _FEWEST
+        while wide < len(probes):
+            wide *= 2
+        half = torch.zeros((wide, probes.shape[1]), dtype=torch.float16)
+        half[: len(probes)] = torch.from_numpy(exact)
+        return cls(exact, half)
 
-class Products(Protocol):
-    """The arithmetic of a sweep. Rows come in groups of GROUP_ROWS; those of several forms are numbered on and on.
+    @cached_property
+    def lost(self) -> NDArray[np.float64]:
+        """|probe − float16|, (B,), or a little more."""
+        # In float32: the difference of a number and its float16 is one itself, and what the sums lose is less than the
+        # thousandth added.
+        rounded = self.half[: len(self.exact)].float().numpy()
+        return _a_little_more(self.exact - rounded)
 
-    All vectors are float16, their products added in float32: float16 sums would be off by more than all the rest.
-    """
+    @cached_property
+    def norm(self) -> NDArray[np.float64]:
+        """|float16 of the probe|, (B,), or a little more."""
+        return _a_little_more(self.exact) + self.lost
 
-    def maxima(self, vectors: Tensor, probes: Tensor, into: Tensor) -> None:
-        """The greatest product of each probe with any row of each group. vectors: (groups · GROUP_ROWS, d); probes:
-        (P, d), P a power of two of at least 16; into: float32 (P, groups), a window of a larger one."""
-        ...
+    def bounds(self, off: float, norm: float) -> NDArray[np.float64]:
+        """How far the product of a probe and a row, both halved, may be from their cosine: float64 (B,).
 
-    def scores(self, forms: Sequence[Tensor], groups: Tensor, probes: Tensor) -> Tensor:
-        """The products of probe i with the rows of groups[i]: float32 (B, n, GROUP_ROWS). groups: int64 (B, n)."""
-        ...
-
-
-class TorchProducts:
-    """Products on any device."""
-
-    def maxima(self, vectors: Tensor, probes: Tensor, into: Tensor) -> None:
-        step = _ROWS_AT_ONCE // GROUP_ROWS
-        for first in range(0, into.shape[1], step):
-            some = vectors[first * GROUP_ROWS : (first + step) * GROUP_ROWS]
-            if some.is_cuda:
-                scores = torch.mm(some, probes.t(), out_dtype=torch.float32)
-            else:
-                scores = some.float() @ probes.float().t()
-            into[:, first : first + step] = scores.view(-1, GROUP_ROWS, len(probes)).amax(dim=1).t()
-
-    def scores(self, forms: Sequence[Tensor], groups: Tensor, probes: Tensor) -> Tensor:
-        scores = torch.empty((*groups.shape, GROUP_ROWS), device=probes.device)
-        start = 0
-        for form in forms:
-            count = len(form) // GROUP_ROWS
-            probe, at = ((groups >= start) & (groups < start + count)).nonzero(as_tuple=True)
-            rows = form.view(count, GROUP_ROWS, form.shape[1])[groups[probe, at] - start].float()
-            scores[probe, at] = (rows @ probes[probe].float().unsqueeze(2)).squeeze(2)
-            start += count
-        return scores
+        p·v − p̂·v̂ = p̂·(v − v̂) + (p − p̂)·v, and what adding d products in float32 is off by. off, norm: of all rows.
+        """
+        adding = ADDING * float32_slack(self.exact.shape[1])
+        bound: NDArray[np.float64] = self.norm * off + self.lost * norm + adding * self.norm * norm
+        return bound
 
 
-def open_products(device: torch.device) -> Products:
-    """The fastest arithmetic of `device` that is as exact as `bounds` says. Raises Misconfigured where none is."""
-    ways: list[Products] = [TorchProducts()]
-    if device.type == "cuda":
-        try:
-            from kith.searchers.half_kernel import KernelProducts  # noqa: PLC0415 (needs Triton, which CPUs lack)
-        except ImportError:
-            _log.warning("no Triton is installed: searches on the GPU take several times as long")
-        else:
-            ways.insert(0, KernelProducts(GROUP_ROWS))
-    allowed = _ADDING * float32_slack(512)
-    off = []
-    for way in ways:
-        off.append(_error(way, device))
-        if off[-1] <= allowed:
-            return way
-    raise Misconfigured(f"{device} adds products of float16 with errors up to {min(off):.2g}, {allowed:.2g} allowed")
-
-
-def _error(way: Products, device: torch.device) -> float:
-    """The greatest error of `way` on random unit vectors."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn((4 * GROUP_ROWS, 512), generator=generator)).half().to(device)
-    probes = vectors[:PROBES].clone()
-    exact = (probes.double() @ vectors.double().t()).view(PROBES, 4, GROUP_ROWS)
-    maxima = torch.empty((PROBES, 4), device=device)
-    way.maxima(vectors, probes, maxima)
-    singly = way.scores(
-        [vectors[:GROUP_ROWS], vectors[GROUP_ROWS:]], torch.arange(4).expand(PROBES, 4).to(device), probes
-    )
-    return float(torch.maximum((maxima - exact.amax(dim=2)).abs().max(), (singly - exact).abs().max()))
+def _a_little_more(vectors: Vectors) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = 1.001 * np.sqrt(np.vecdot(vectors, vectors)).astype(np.float64)
+    return lengths

@@ -6,21 +6,29 @@ the search runs at the speed at which the templates can be read. Imported where 
 CUDA builds bring Triton (Tillet, Kung and Cox 2019), its builds for CPUs do not.
 """
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
 import triton
 import triton.language as tl
+from numpy.typing import NDArray
 from torch import Tensor
 
-#: Numbers of a vector multiplied at a time, and how far loads run ahead of the products. Measured on an H200, where
-#: groups of 256 rows are read at 4.4 TB/s with these, as fast as the device copies. Other values are as right.
-_AT_ONCE, _STAGES, _WARPS = 64, 4, 8
+from kith.searchers.half import GROUP_ROWS
+from kith.searchers.half_choice import MOST, best_rows, leading_groups
+from kith.searchers.half_products import Answer, Groups, TorchProducts
+
+#: Numbers of a vector multiplied at a time, and how far loads run ahead of the products. Measured on an H100, where
+#: groups of 256 rows are read as fast as the device copies. Other values are as right.
+_AT_ONCE, _STAGES, _WARPS = 128, 2, 8
+
+#: Rows of a group, and numbers of each, that are multiplied together when it is looked at again.
+_ROWS, _NUMBERS = 16, 256
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _maxima(  # type: ignore[no-untyped-def]
     vectors,
+    offsets,
     probes,
     maxima,
     stride,
@@ -30,22 +38,24 @@ def _maxima(  # type: ignore[no-untyped-def]
     at_once: tl.constexpr,
 ):
     number = tl.program_id(0)
-    # 64 bits: ten million rows of 512 are more than 2³¹ numbers.
-    rows = number.to(tl.int64) * group + tl.arange(0, group)
+    # Sixteen bytes are loaded at a time, which the compiler can only know from here.
+    mine = vectors + tl.multiple_of(tl.load(offsets + number), 16)
+    rows = tl.arange(0, group)
     within = tl.arange(0, at_once)
     columns = tl.arange(0, count)
     scores = tl.zeros((group, count), tl.float32)
     for start in range(0, dimension, at_once):
         at = start + within
-        there = at < dimension
-        row = tl.load(
-            vectors + rows[:, None] * dimension + at[None, :],
-            mask=there[None, :],
-            other=0.0,
-            # Read once a search, while the probes are read by every group: they must not push those out of the cache.
-            eviction_policy="evict_first",
-        )
-        probe = tl.load(probes + columns[None, :] * dimension + at[:, None], mask=there[:, None], other=0.0)
+        row_at = mine + rows[:, None] * dimension + at[None, :]
+        probe_at = probes + columns[None, :] * dimension + at[:, None]
+        # Rows are read once a search, while the probes are read by every group: those must not push these out of the
+        # cache.
+        if dimension % at_once == 0:
+            row = tl.load(row_at, eviction_policy="evict_first")
+            probe = tl.load(probe_at)
+        else:
+            row = tl.load(row_at, mask=at[None, :] < dimension, other=0.0, eviction_policy="evict_first")
+            probe = tl.load(probe_at, mask=at[:, None] < dimension, other=0.0)
         scores = tl.dot(row, probe, scores)
     # Neighbours in memory come from neighbouring groups, which run at the same time: the cache joins them.
     tl.store(maxima + columns.to(tl.int64) * stride + number, tl.max(scores, 0))
@@ -53,73 +63,94 @@ def _maxima(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _scores(  # type: ignore[no-untyped-def]
-    addresses,
-    groups,
+    vectors,
+    offsets,
+    which,
+    stride,
     probes,
     scores,
     looked,
     dimension: tl.constexpr,
     group: tl.constexpr,
+    part: tl.constexpr,
     at_once: tl.constexpr,
 ):
     pair = tl.program_id(0)
-    vectors = tl.load(addresses + tl.load(groups + pair)).to(tl.pointer_type(tl.float16))
+    number = tl.load(which + (pair // looked) * stride + pair % looked)
+    mine = vectors + tl.multiple_of(tl.load(offsets + number), 16)
     probe = probes + (pair // looked) * dimension
-    rows = tl.arange(0, group)
+    rows = tl.program_id(1) * part + tl.arange(0, part)
     within = tl.arange(0, at_once)
-    sums = tl.zeros((group,), tl.float32)
+    sums = tl.zeros((part,), tl.float32)
     for start in range(0, dimension, at_once):
         at = start + within
         there = at < dimension
-        row = tl.load(vectors + rows[:, None] * dimension + at[None, :], mask=there[None, :], other=0.0)
-        mine = tl.load(probe + at, mask=there, other=0.0)
-        sums += tl.sum(row.to(tl.float32) * mine.to(tl.float32)[None, :], 1)
+        row = tl.load(mine + rows[:, None] * dimension + at[None, :], mask=there[None, :], other=0.0)
+        column = tl.load(probe + at, mask=there, other=0.0)
+        sums += tl.sum(row.to(tl.float32) * column.to(tl.float32)[None, :], 1)
     tl.store(scores + pair.to(tl.int64) * group + rows, sums)
 
 
-class KernelProducts:
-    """kith.searchers.half.Products on a CUDA device."""
+class KernelProducts(TorchProducts):
+    """kith.searchers.half_products.Products on a CUDA device."""
 
-    def __init__(self, group_rows: int) -> None:
-        self._rows = group_rows
+    def __init__(self, device: torch.device) -> None:
+        self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
 
-    def maxima(self, vectors: Tensor, probes: Tensor, into: Tensor) -> None:
+    def maxima(self, groups: Groups, probes: Tensor, into: Tensor) -> None:
         """See Products."""
-        _maxima[(len(vectors) // self._rows,)](
-            vectors,
+        _maxima[(into.shape[1],)](
+            groups.forms[0],
+            groups.offsets,
             probes,
             into,
             into.stride(0),
-            dimension=vectors.shape[1],
+            dimension=probes.shape[1],
             count=len(probes),
-            group=self._rows,
+            group=GROUP_ROWS,
             at_once=_AT_ONCE,
             num_stages=_STAGES,
             num_warps=_WARPS,
         )
 
-    def scores(self, forms: Sequence[Tensor], groups: Tensor, probes: Tensor) -> Tensor:
+    def scores(self, groups: Groups, which: Tensor, probes: Tensor) -> Tensor:
         """See Products."""
-        dimension = probes.shape[1]
-        step = self._rows * dimension * 2
-        # On the device: no answer of it is waited for between the maxima and the rows.
-        addresses = torch.cat(
-            [
-                torch.arange(
-                    form.data_ptr(), form.data_ptr() + len(form) // self._rows * step, step, device=probes.device
-                )
-                for form in forms
-            ]
-        )
-        scores = torch.empty((*groups.shape, self._rows), device=probes.device)
-        _scores[(groups.numel(),)](
-            addresses,
-            groups.contiguous(),
+        scores = torch.empty((*which.shape, GROUP_ROWS), device=probes.device)
+        _scores[(which.numel(), GROUP_ROWS // _ROWS)](
+            groups.forms[0],
+            groups.offsets,
+            which,
+            which.stride(0),
             probes,
             scores,
-            groups.shape[1],
-            dimension=dimension,
-            group=self._rows,
-            at_once=_AT_ONCE,
+            which.shape[1],
+            dimension=probes.shape[1],
+            group=GROUP_ROWS,
+            part=_ROWS,
+            at_once=_NUMBERS,
         )
         return scores
+
+    def best(self, groups: Groups, maxima: Tensor, probes: Tensor, looked: int, kept: int) -> Answer:
+        """See Products."""
+        more = min(looked + 1, maxima.shape[1])
+        if max(more, kept) > MOST:
+            return super().best(groups, maxima, probes, looked, kept)
+        # Beside the next sweep, and before the rest of it: else these small steps would hold it up.
+        self._beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._beside):
+            answer = torch.empty((len(maxima), 2 * (kept + more)), device=maxima.device)
+            which = leading_groups(maxima, more, answer[:, kept:])
+            best_rows(self.scores(groups, which[:, :looked], probes), kept, answer)
+            here = torch.empty(answer.shape, pin_memory=True)
+            here.copy_(answer, non_blocking=True)
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record()
+
+        def fetched() -> NDArray[np.float32]:
+            # Not `cpu()`, which would wait for the next sweep too.
+            arrived.synchronize()
+            numbers: NDArray[np.float32] = here.numpy()
+            return numbers
+
+        return fetched

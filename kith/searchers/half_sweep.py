@@ -1,4 +1,4 @@
-"""A search on a GPU: one sweep over everything packed, then exact scores for what may be among the nearest.
+"""A search on a GPU: a sweep over everything packed, then exact scores for what may be among the nearest.
 
 The device finds the best approximate score of each group of rows (GROUP_ROWS), scores the rows of the few best groups
 of each probe again, and answers with the best rows of those. A score is off by no more than a bound, so a row can only
@@ -7,174 +7,156 @@ whether anything the device did not name could still reach the answer. Rarely it
 best first, until nothing can.
 """
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from kith.journal import BLOCK_ROWS, Vectors
-from kith.searchers.arrangement import Piece
-from kith.searchers.half import GROUP_ROWS, PROBES, HalfStretch, Products, bounds, representable
+from kith.journal import BLOCK_ROWS, FREE, Owners, Vectors
+from kith.searchers.half import GROUP_ROWS, PROBES, Probes
+from kith.searchers.half_layout import Layout, Layouts, Pieces
+from kith.searchers.half_products import Groups, Products
 from kith.similarity.ranking import ROUNDING, Ranking
 from kith.similarity.rows import Indices, Rows
+
+#: Groups of each probe whose rows are scored again, beside one for each of the k subjects. The scores of strangers lie
+#: close together: with 2, one batch of 64 in six had to look further.
+_LOOKED_AT = 4
 
 #: Groups that a probe is looked at in further at once, to begin with.
 _FURTHER = 16
 
 
-class Layout:
-    """What the sweeps of one arrangement have in common; kept, for its dozens of small steps would cost each search as
-    much as the sweep. It holds numbers only: no form lives longer for being known here.
-
-    starts: the number of each piece's first group, and of all groups. row_of: on the device, int64, the first row of
-    each group in the gallery. dropped: block of the gallery → rows of it that must not be found. off, norm: of all
-    forms, see HalfStretch.
-    """
-
-    def __init__(self, pieces: Sequence[Piece[HalfStretch]]) -> None:
-        self._made_for = [weakref.ref(piece) for piece in pieces]
-        counts = [len(piece.form.vectors) // GROUP_ROWS for piece in pieces]
-        self.starts: list[int] = np.cumsum([0, *counts]).tolist()
-        first = [
-            np.arange(count) * GROUP_ROWS + piece.blocks.start * BLOCK_ROWS
-            for count, piece in zip(counts, pieces, strict=True)
-        ]
-        self.row_of = torch.from_numpy(np.concatenate(first)).to(pieces[0].form.vectors.device)
-        self.off = max(float(piece.form.off.max(initial=0.0)) for piece in pieces)
-        self.norm = max(float(piece.form.norm.max(initial=0.0)) for piece in pieces)
-        self.dropped: dict[int, Indices] = {}
-        for piece in pieces:
-            for block, rows in piece.drops:
-                every = np.arange(BLOCK_ROWS)[rows] if isinstance(rows, slice) else rows
-                self.dropped = _joined(self.dropped, {piece.blocks.start + block: every})
-
-    def fits(self, pieces: Sequence[Piece[HalfStretch]]) -> bool:
-        """Whether it was made for these very pieces."""
-        made_for = [ref() for ref in self._made_for]
-        return len(made_for) == len(pieces) and all(a is b for a, b in zip(made_for, pieces, strict=True))
-
-
 class HalfSweep:
-    """The sweep of up to PROBES probes over `pieces`, begun at once: the device works while the host does other things.
+    """A sweep over `pieces`, begun at once: the device works while the host does other things.
 
-    probes: float32 (B, d). first: the number of the first of them among the probes of the search.
+    probes: up to PROBES. there: the same on the device. first: the number of the first of them among the probes of the
+    search.
     """
 
     def __init__(
-        self,
-        pieces: Sequence[Piece[HalfStretch]],
-        layout: Layout,
-        probes: Vectors,
-        first: int,
-        k: int,
-        products: Products,
+        self, pieces: Pieces, layout: Layout, probes: Probes, there: Tensor, first: int, k: int, products: Products
     ) -> None:
-        self._layout, self._first, self._count, self._products = layout, first, len(probes), products
-        self._forms = [piece.form.vectors for piece in pieces]
-        device, groups = self._forms[0].device, layout.starts[-1]
-        wide = 16
-        while wide < self._count:
-            wide *= 2
-        self._probes = torch.zeros((wide, probes.shape[1]), dtype=torch.float16, device=device)
-        self._probes[: self._count] = torch.from_numpy(representable(probes)).to(device)
-        self._maxima = torch.empty((wide, groups), device=device)
-        for form, start, end in zip(self._forms, layout.starts, layout.starts[1:], strict=False):
-            products.maxima(form, self._probes, self._maxima[:, start:end])
-        # All that follows is asked for at once too. The device goes from one to the next without the host.
-        looked = min(2 + k, groups)
-        value, group = torch.topk(self._maxima[: self._count], min(looked + 1, groups))
-        scores = products.scores(self._forms, group[:, :looked], self._probes)
-        kept = min(8 + 4 * k, looked * GROUP_ROWS)
-        raw, at = torch.topk(scores.view(self._count, -1), kept)
-        self._rows = layout.row_of[group.gather(1, at // GROUP_ROWS)] + at % GROUP_ROWS
-        # Beside the rows named, the best of what is not: the last row bounds those of its groups, the next group the
-        # others.
-        beyond = value[:, looked:] if looked < groups else value[:, :1] - torch.inf
-        self._raw = torch.cat((raw, beyond), dim=1)
-        self._bound = bounds(probes, layout.off, layout.norm) + ROUNDING
-        self._all_rows = kept == looked * GROUP_ROWS
+        self._layout, self._probes, self._there, self._products = layout, probes, there, products
+        self._mine = slice(first, first + len(probes.exact))
+        self._groups = Groups([piece.form.vectors for piece in pieces], layout.offsets)
+        count = len(layout.row_of)
+        self._maxima = torch.empty((len(there), count), device=there.device)
+        products.maxima(self._groups, there, self._maxima)
+        # What follows is asked for at once too. The device goes from one to the next without the host.
+        self._looked = min(_LOOKED_AT + k, count)
+        self._more = min(self._looked + 1, count)
+        self._kept = min(8 + 4 * k, self._looked * GROUP_ROWS)
+        maxima = self._maxima[: len(probes.exact)]
+        self._answer = products.best(self._groups, maxima, there, self._looked, self._kept)
 
-    def offer(self, rows: Rows, ranking: Ranking, without: Mapping[int, Indices], fallback: NDArray[np.int64]) -> None:
-        """See kith.similarity.passes.Sweep."""
-        left_out = _joined(self._layout.dropped, without) if without else self._layout.dropped
-        raw, named = self._raw.cpu().numpy().astype(np.float64), self._rows.cpu().numpy()
-        raw, beyond = raw[:, :-1], raw[:, -1]
-        upper, lower = raw + self._bound[:, np.newaxis], raw - self._bound[:, np.newaxis]
-        probe, at = _worth(rows, named, upper, lower, ranking.floor[self._first :], ranking.k, left_out)
-        ranking.offer(probe + self._first, named[probe, at], upper[probe, at])
-        rest = beyond if self._all_rows else np.maximum(beyond, raw[:, -1])
-        floor = ranking.floor[self._first : self._first + self._count]
-        for one in np.flatnonzero(rest + self._bound >= floor).tolist():
-            self._look_further(ranking, one, named[one, at[probe == one]], left_out)
-            fallback[self._first + one] += 1
+    def offer(self, rows: Rows, ranking: Ranking, without: Mapping[int, Indices], fallback: NDArray[np.int64]) -> None:  # noqa: ARG002
+        """See kith.similarity.passes.Pass."""
+        # Before the answer is waited for.
+        bound = self._probes.bounds(self._layout.off, self._layout.norm) + ROUNDING
+        answer, floor = self._answer(), ranking.floor[self._mine]
+        # Of what is swept later, most probes have nobody who reaches those found before.
+        hopeful = np.flatnonzero(answer[:, 0] + bound >= floor)
+        at = self._places(answer[hopeful])
+        row, owner = self._named(at, without)
+        upper = answer[hopeful, : self._kept] + bound[hopeful, np.newaxis]
+        which, place = _worth(owner, upper, 2 * bound[hopeful], floor[hopeful], ranking.k)
+        probe = hopeful[which]
+        ranking.score(probe + self._mine.start, row[which, place], owner[which, place])
+        beyond = self._beyond(answer) + bound
+        for one in np.flatnonzero(beyond >= ranking.floor[self._mine]).tolist():
+            mine = probe == one
+            self._look_further(ranking, one, at[which[mine], place[mine]], float(bound[one]), without)
+            fallback[self._mine.start + one] += 1
 
-    def _look_further(self, ranking: Ranking, probe: int, offered: Indices, left_out: Mapping[int, Indices]) -> None:
-        """All groups of one probe, best first, until no other can reach the answer. offered: rows that were."""
+    def _places(self, answer: NDArray[np.float32]) -> Indices:
+        """Where the rows are that an answer names, counted through all groups, (B, n)."""
+        which, row = np.divmod(answer[:, -self._kept :].astype(np.intp), GROUP_ROWS)
+        group = np.take_along_axis(answer[:, self._kept + self._more : -self._kept], which, axis=1)
+        places: Indices = group.astype(np.intp) * GROUP_ROWS + row
+        return places
+
+    def _beyond(self, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The most that any row scores which an answer does not name, (B,)."""
+        beyond: NDArray[np.float32] = np.full(len(answer), -np.inf, np.float32)
+        if self._more > self._looked:
+            beyond = answer[:, self._kept + self._looked]
+        if self._kept < self._looked * GROUP_ROWS:
+            # The last row that is named bounds the others of its groups.
+            beyond = np.maximum(beyond, answer[:, self._kept - 1])
+        return beyond
+
+    def _named(self, at: Indices, without: Mapping[int, Indices]) -> tuple[Indices, Owners]:
+        """Which rows of the gallery those are, and whose; FREE where they are left out."""
+        layout = self._layout
+        row, owner = layout.row_of[at // GROUP_ROWS] + at % GROUP_ROWS, layout.owners[at]
+        for block, rows in without.items():
+            owner[np.isin(row, block * BLOCK_ROWS + rows)] = FREE
+        return row, owner
+
+    def _look_further(
+        self, ranking: Ranking, probe: int, offered: Indices, bound: float, without: Mapping[int, Indices]
+    ) -> None:
+        """All groups of one probe, best first, until no other can reach the answer. offered: where rows are that
+        were."""
+        number = self._mine.start + probe
         value, group = torch.sort(self._maxima[probe], descending=True)
-        best = value.cpu().numpy().astype(np.float64) + self._bound[probe]
+        best = value.cpu().numpy().astype(np.float64) + bound
         start, many = 0, _FURTHER
-        while start < len(best) and best[start] >= ranking.floor[self._first + probe]:
+        while start < len(best) and best[start] >= ranking.floor[number]:
             some = group[start : start + many]
-            scores = self._products.scores(self._forms, some.unsqueeze(0), self._probes[probe : probe + 1])
-            upper = scores.flatten().cpu().numpy().astype(np.float64) + self._bound[probe]
-            number = (self._layout.row_of[some].cpu().numpy()[:, np.newaxis] + np.arange(GROUP_ROWS)).ravel()
-            worth = (upper >= ranking.floor[self._first + probe]) & ~np.isin(number, offered)
-            number, upper = number[worth], upper[worth]
-            stay = np.array([not _is_left_out(row, left_out) for row in number.tolist()], bool)
-            number, upper = number[stay], upper[stay]
-            ranking.offer(np.full(len(number), self._first + probe), number, upper)
+            scores = self._products.scores(self._groups, some.unsqueeze(0), self._there[probe : probe + 1])
+            upper = scores.flatten().cpu().numpy().astype(np.float64) + bound
+            at = (some.cpu().numpy()[:, np.newaxis] * GROUP_ROWS + np.arange(GROUP_ROWS)).ravel()
+            worth = (upper >= ranking.floor[number]) & ~np.isin(at, offered)
+            at, upper = at[worth], upper[worth]
+            row, owner = self._named(at, without)
+            stay = owner != FREE
+            ranking.offer(np.full(np.count_nonzero(stay), number), row[stay], upper[stay])
             start, many = start + many, many * 4
 
 
-def half_sweeps(
-    pieces: Sequence[Piece[HalfStretch]], layout: Layout, probes: Vectors, k: int, products: Products
-) -> list[HalfSweep]:
+def half_sweeps(pieces: Pieces, layouts: Layouts, probes: Vectors, k: int, products: Products) -> list[HalfSweep]:
     """The sweeps of a search. All are begun, and each but the first runs while the one before is looked at."""
-    starts = range(0, len(probes), PROBES)
-    return [HalfSweep(pieces, layout, probes[start : start + PROBES], start, k, products) for start in starts]
+    parts = layouts.swept_together(pieces)
+    device = pieces[0].form.vectors.device
+    sweeps = []
+    for first in range(0, len(probes), PROBES):
+        some = Probes.of(probes[first : first + PROBES])
+        there = some.half.to(device)
+        sweeps += [HalfSweep(part, layout, some, there, first, k, products) for part, layout in parts]
+    return sweeps
 
 
 def _worth(
-    rows: Rows,
-    named: NDArray[np.int64],
-    upper: NDArray[np.float64],
-    lower: NDArray[np.float64],
-    floor: NDArray[np.float32],
-    k: int,
-    left_out: Mapping[int, Indices],
+    owner: Owners, upper: NDArray[np.float64], width: NDArray[np.float64], floor: NDArray[np.float32], k: int
 ) -> tuple[Indices, Indices]:
-    """Which of the rows named (best first) may belong to the answer, as (probe, place): what reaches the k-th subject,
-    and is not certain to be beaten by another row of its own subject. All of them would take the host longer to score
-    than the device took for everything."""
+    """Which rows may belong to the answer, as (probe, place): what reaches the k-th subject, and is not certain to be
+    beaten by another row of its own. All of them would take the host longer to score than the device took for
+    everything.
+
+    owner: (B, n), FREE where a row is left out; upper: (B, n), the most it can score, best first; width: (B,), how far
+    below that a score can be; floor: (B,).
+    """
     probes: list[int] = []
     places: list[int] = []
-    every = zip(named.tolist(), upper.tolist(), lower.tolist(), floor.tolist(), strict=False)
-    for probe, (numbers, most, least, before) in enumerate(every):
-        reach, best = before, dict[int, float]()
-        for place, number in enumerate(numbers):
-            if most[place] < reach:
+    every = (each.tolist() for each in (owner, upper, width, floor))
+    for probe, (owners, most, off, least) in enumerate(zip(*every, strict=True)):
+        reach, best = least, dict[int, float]()
+        for place, whose in enumerate(owners):
+            high = most[place]
+            if high < reach:
                 break
-            block = number // BLOCK_ROWS
-            if block in left_out and _is_left_out(number, left_out):
+            if whose == FREE:
                 continue
-            owner = int(rows.owners[block][number % BLOCK_ROWS])
-            if owner not in best:
-                best[owner] = least[place]
+            if whose not in best:
+                best[whose] = high - off
                 if len(best) == k:
-                    reach = max(reach, least[place])
-            elif most[place] < best[owner]:
+                    reach = max(reach, high - off)
+            elif high < best[whose]:
                 continue
             probes.append(probe)
             places.append(place)
     return np.array(probes, np.intp), np.array(places, np.intp)
-
-
-def _joined(some: dict[int, Indices], more: Mapping[int, Indices]) -> dict[int, Indices]:
-    return some | {block: np.concatenate((some.get(block, rows[:0]), rows)) for block, rows in more.items()}
-
-
-def _is_left_out(number: int, left_out: Mapping[int, Indices]) -> bool:
-    rows = left_out.get(number // BLOCK_ROWS)
-    return rows is not None and bool((rows == number % BLOCK_ROWS).any())

@@ -31,15 +31,26 @@ _PLAIN_BLOCKS = 8
 
 @dataclass(slots=True)
 class _Packed:
-    """One packed block. array: the array whose rows it holds, `filled` of them, which belonged to `owners`."""
+    """One packed block. array: the array whose rows it holds, `filled` of them, which belonged to `owners`. agreed: the
+    owners of a view that are known to be the same."""
 
     array: weakref.ref[Vectors] | None = None
     filled: int = 0
     owners: Owners = field(default_factory=lambda: np.empty(0, np.int32))
+    agreed: weakref.ref[Owners] | None = None
 
     def holds(self, block: Vectors) -> bool:
         """Whether the packed rows are the first of `block`: an array's rows are written once, before they are shown."""
         return self.array is not None and self.array() is whole(block) and self.filled <= len(block)
+
+    def agrees(self, owners: Owners) -> bool:
+        """Whether each packed row is still its owner's, or nobody's."""
+        if self.agreed is None or self.agreed() is not owners:
+            now = owners[: self.filled]
+            if not ((now == FREE) | (now == self.owners)).all():
+                return False
+            self.agreed = weakref.ref(owners)
+        return True
 
 
 class PackedGallery(Generic[FormT]):
@@ -154,7 +165,7 @@ class PackedGallery(Generic[FormT]):
                 gone = len(now) < len(was) or bool(((was != FREE) & (was != now)).any())
             if gone:
                 lost.setdefault(at // self._span, []).append(at)
-        nothing = Contents(np.empty((0, self._dimension), np.float32))
+        nothing = Contents(np.empty((0, self._dimension), np.float32), np.empty(0, np.int32))
         self._erased |= bool(lost)
         for stretch, blocks in lost.items():
             size = min(self._span, len(self._blocks) - stretch * self._span)
@@ -183,7 +194,8 @@ class PackedGallery(Generic[FormT]):
         used = False
         for at in blocks:
             packed = self._blocks[at]
-            if at >= len(rows.blocks) or not packed.filled or not packed.holds(rows.blocks[at]):
+            there = at < len(rows.blocks) and packed.filled and packed.holds(rows.blocks[at])
+            if not (there and packed.agrees(rows.owners[at])):
                 drops.append((at - first, slice(None)))
                 if at < len(rows.blocks):
                     rest.append(PlainPass(range(at, at + 1)))
@@ -215,7 +227,8 @@ class PackedGallery(Generic[FormT]):
         stale: dict[int, tuple[int, int, int]] = {}
         for at, block in enumerate(blocks):
             packed = known[at] if at < len(known) else _Packed()
-            if len(block) and not (packed.holds(block) and packed.filled == len(block)):
+            whole_block = packed.holds(block) and packed.filled == len(block)
+            if len(block) and not (whole_block and packed.agrees(owners[at])):
                 stale[at] = (at, id(whole(block)), len(owners[at]))
         return stale, set(stale.values())
 
@@ -234,7 +247,9 @@ class PackedGallery(Generic[FormT]):
         first = stretch * self._span
         with self._lock:
             form = self._forms[stretch] if stretch < len(self._forms) else self._empty(0, self._dimension)
-            contents = {at - first: Contents(block, self._known(at, block)) for at, (block, _) in changed.items()}
+            contents = {
+                at - first: Contents(block, owners, self._known(at, block)) for at, (block, owners) in changed.items()
+            }
         size = max(min(self._span, len(self._blocks) - first), max(changed) - first + 1)
         size = max(size, min(self._span, total - first))
         # Outside the lock: searches go on with the form there is. Much larger copies than the form are made on the way.

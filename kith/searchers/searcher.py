@@ -12,8 +12,10 @@ from kith.errors import Misconfigured
 from kith.gallery_settings import Scoring
 from kith.journal import Vectors
 from kith.searchers.arrangement import Arrangement, FormT
-from kith.searchers.half import HalfStretch, open_products
-from kith.searchers.half_sweep import Layout, half_sweeps
+from kith.searchers.half import HalfStretch
+from kith.searchers.half_layout import Layouts
+from kith.searchers.half_products import open_products
+from kith.searchers.half_sweep import half_sweeps
 from kith.searchers.int8 import encode
 from kith.searchers.int8_one import nearest_to_one
 from kith.searchers.int8_pass import Int8Pass, Packing, check_products, grouped
@@ -31,9 +33,6 @@ from kith.view import GalleryView
 
 #: How long the thread pauses after a failure; seconds.
 _PAUSE_S = 30.0
-
-#: Layouts remembered: of about as many galleries.
-_LAYOUTS = 32
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +196,7 @@ class Int8Searcher(PackingSearcher[Packing]):
             if len(groups) == 1 and not arrangement.rest:
                 found = nearest_to_one(groups[0], rows, probes, k)
                 if found is not None:
-                    return [named(view, found)]
+                    return named(view, [found])
         return super().search(view, probes, k, without)
 
     def passes(self, arrangement: Arrangement[Packing], probes: Vectors, k: int) -> Sequence[Pass]:  # noqa: ARG002
@@ -213,23 +212,16 @@ class HalfSearcher(PackingSearcher[HalfStretch]):
     """Searches on `device`, a GPU, which holds the templates in half precision. Raises Misconfigured where the device
     adds less exactly than the bounds allow."""
 
-    def __init__(self, device: str, *, stretch_bytes: int = 4 << 30) -> None:
+    def __init__(self, device: str, *, stretch_bytes: int = 4 << 30, layouts: Layouts | None = None) -> None:
         self._device = torch.device(device)
         self._products = open_products(self._device)
-        self._layouts: list[Layout] = []
+        self._layouts = layouts or Layouts()
         # Few large ones: each costs a search a start of the kernel.
         super().__init__(lambda blocks, dimension: HalfStretch.empty(blocks, dimension, self._device), stretch_bytes)
 
     def passes(self, arrangement: Arrangement[HalfStretch], probes: Vectors, k: int) -> Sequence[Pass]:
         pieces = arrangement.pieces
-        if not pieces:
-            return []
-        # No race: whoever finds another's layout makes one, and the list is replaced as a whole.
-        known = next((each for each in self._layouts if each.fits(pieces)), None)
-        if known is None:
-            known = Layout(pieces)
-            self._layouts = [known, *self._layouts][:_LAYOUTS]
-        return half_sweeps(pieces, known, probes, k, self._products)
+        return half_sweeps(pieces, self._layouts, probes, k, self._products) if pieces else []
 
 
 def open_searcher(device: str) -> Searcher:

@@ -21,9 +21,7 @@ def mean_rows(view: GalleryView, *, weighted: bool) -> Rows:
     for its subject's lowest slot."""
     owners = _joined(view.owners)
     slots = np.flatnonzero(owners != FREE)
-    blocks = int(owners.max(initial=0)) // BLOCK_ROWS + 1 if slots.size else 0
-    empty = Rows(*zip(*(_nobody(view.dimension) for _ in range(blocks)), strict=True)) if blocks else Rows((), (), ())
-    return _replaced(empty, view, owners, slots, np.unique(owners[slots]), weighted=weighted)
+    return _replaced(Rows((), (), 0, ()), view, owners, slots, np.unique(owners[slots]), weighted=weighted)
 
 
 def means_without(rows: Rows, view: GalleryView, slots: Collection[int], *, weighted: bool) -> Rows:
@@ -123,7 +121,8 @@ def _replaced(
             owner[row], place[row] = having, slots[start:end][first]
         vectors.flags.writeable = False
         blocks[block], owned[block], places[block] = vectors, owner, place
-    return Rows(tuple(blocks), tuple(owned), tuple(places))
+    count = sum(int(np.count_nonzero(owner != FREE)) for owner in owned)
+    return Rows(tuple(blocks), tuple(owned), count, tuple(places))
 
 
 def _means(view: GalleryView, slots: Indices, first: Indices, *, weighted: bool) -> Vectors:

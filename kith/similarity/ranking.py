@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kith.journal import Vectors
+from kith.journal import Owners, Vectors
 from kith.similarity.rows import Indices, Rows
 
 #: Rows that are all scored at once: choosing among them would take longer.
@@ -45,7 +45,7 @@ def exact_scores(templates: NDArray[np.float64], probes: NDArray[np.float64]) ->
     ≤ |p||g|, which for unit vectors is far below 2; where that could change the float32, which is rare, `math.fsum`
     adds without error. So the order of summation, and with it the batch, the block and the machine, has no say.
     """
-    sums = templates @ probes[0] if len(probes) == 1 else np.einsum("ij,ij->i", templates, probes)
+    sums = templates @ probes[0] if len(probes) == 1 else np.vecdot(templates, probes)
     off = _lost(templates.shape[1])
     low, high = (sums - off).astype(np.float32), (sums + off).astype(np.float32)
     scores: list[float] = low.tolist()
@@ -134,7 +134,7 @@ class Ranking:
             some = upper >= self.floor[probe]
             probe, row, upper = probe[some], row[some], upper[some]
         if len(row) <= _FEW:
-            self._score(probe, row)
+            self.score(probe, row)
             return
         # The k + 1 nearest of each probe first: they raise the floor for the others.
         order = np.lexsort((-upper, probe))
@@ -143,42 +143,55 @@ class Ranking:
         for part in (np.flatnonzero(rank <= self.k), np.flatnonzero(rank > self.k)):
             self._score_in_lots(probe[part], row[part], upper[part])
 
+    def score(self, probe: Indices, row: Indices, owner: Owners | None = None) -> None:
+        """Score row[i], which is somebody's, for probe[i], all of them at once. A row is named once. owner: whose they
+        are, where that is known."""
+        if row.size:
+            self._count(probe)
+            self._rank(probe, row, self._rows.exact(row), owner)
+
     def _score_in_lots(self, probe: Indices, row: Indices, upper: NDArray[np.float64]) -> None:
         at_once = max(_FEW, _AT_ONCE // self.probes.shape[1])
         if len(row) <= at_once:
-            self._score(probe, row)
+            self._score_near(probe, row)
             return
         for start in range(0, len(row), at_once):
             lot = slice(start, start + at_once)
             some = upper[lot] >= self.floor[probe[lot]]
-            self._score(probe[lot][some], row[lot][some])
+            self._score_near(probe[lot][some], row[lot][some])
 
-    def _score(self, probe: Indices, row: Indices) -> None:
-        if not row.size:
+    def _score_near(self, probe: Indices, row: Indices) -> None:
+        """`score` for those that still may reach the floor once they are scored in float32."""
+        floor = self.floor[probe]
+        if len(row) <= _FEW or floor.max() == -np.inf:
+            self.score(probe, row)
             return
-        alone = len(self.probes) == 1
-        self.rescored += row.size if alone else np.bincount(probe, minlength=len(self.best))
-        every = templates = self._rows.vectors(row)
-        if len(row) > _FEW:
-            slack = np.float32(float32_slack(self.probes.shape[1]) + ROUNDING)
-            near = np.einsum("ij,ij->i", templates, self.probes[probe])
-            worth = np.flatnonzero(near + slack >= self.floor[probe])
-            probe, row, templates = probe[worth], row[worth], templates[worth]
-        exact = templates.astype(np.float64)
-        scores = exact_scores(exact, self._exact if alone else self._exact[probe])
-        # Whoever is given this memory next may not write to all of it, and people may be forgotten meanwhile.
-        for copy in (every, templates, exact):
+        self._count(probe)
+        every = self._rows.vectors(row)
+        slack = np.float32(float32_slack(self.probes.shape[1]) + ROUNDING)
+        worth = np.flatnonzero(np.vecdot(every, self.probes[probe]) + slack >= floor)
+        templates = every[worth]
+        self._rank(probe[worth], row[worth], templates.astype(np.float64))
+        for copy in (every, templates):
             copy.fill(0)
-        for at, score, number in zip(probe.tolist(), scores, row.tolist(), strict=True):
-            best = self.best[at]
-            if len(best) < self.k or -score <= best[-1][0]:
-                self._insert(at, score, number)
 
-    def _insert(self, at: int, score: float, row: int) -> None:
-        if math.isnan(score):
-            return
+    def _count(self, probe: Indices) -> None:
+        alone = len(self.probes) == 1
+        self.rescored += probe.size if alone else np.bincount(probe, minlength=len(self.best))
+
+    def _rank(self, probe: Indices, row: Indices, exact: NDArray[np.float64], owner: Owners | None = None) -> None:
+        scores = exact_scores(exact, self._exact if len(self.probes) == 1 else self._exact[probe])
+        # Whoever is given this memory next may not write to all of it, and people may be forgotten meanwhile.
+        exact.fill(0)
+        known = owner.tolist() if owner is not None else [None] * len(scores)
+        for at, score, number, whose in zip(probe.tolist(), scores, row.tolist(), known, strict=True):
+            best = self.best[at]
+            if (len(best) < self.k or -score <= best[-1][0]) and not math.isnan(score):
+                owned = self._rows.owner_of(number) if whose is None else whose
+                self._insert(at, (-score, self._rows.slot_of(number), owned))
+
+    def _insert(self, at: int, entry: Entry) -> None:
         best = self.best[at]
-        entry = (-score, self._rows.slot_of(row), self._rows.owner_of(row))
         for index, known in enumerate(best):
             if known[2] == entry[2]:
                 if known < entry:

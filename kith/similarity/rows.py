@@ -18,35 +18,35 @@ _FEW, _FEW_OF_EACH = 64, 8
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """blocks: float32 (rows, d), rows ≤ BLOCK_ROWS; owners: int32 (rows,), FREE where the row is nobody's. Row r of
-    block b has the number b · BLOCK_ROWS + r. slots: int64 (rows,) per block, the slot a row stands for; None where the
-    row's number is its slot.
+    block b has the number b · BLOCK_ROWS + r. count: how many are somebody's. slots: int64 (rows,) per block, the slot
+    a row stands for; None where the row's number is its slot.
     """
 
     blocks: tuple[Vectors, ...]
     owners: tuple[Owners, ...]
+    count: int
     slots: tuple[NDArray[np.int64], ...] | None = None
 
     @classmethod
     def templates(cls, view: GalleryView) -> "Rows":
         """The templates of `view` themselves."""
-        return cls(view.blocks, view.owners)
+        return cls(view.blocks, view.owners, view.templates)
 
     def exact(self, rows: Indices) -> NDArray[np.float64]:
-        """The vectors of a few rows, float64 (n, d)."""
-        blocks = self.blocks
-        vectors = np.empty((len(rows), blocks[0].shape[1]))
-        for at, row in enumerate(rows.tolist()):
-            vectors[at] = blocks[row // BLOCK_ROWS][row % BLOCK_ROWS]
+        """The vectors as float64 (n, d), n > 0."""
+        if self._few(rows):
+            return np.array(self._each(rows), np.float64)
+        single = self.vectors(rows)
+        vectors = single.astype(np.float64)
+        single.fill(0)
         return vectors
 
     def vectors(self, rows: Indices) -> Vectors:
-        """float32 (n, d)."""
+        """The vectors as float32 (n, d), n > 0."""
+        if self._few(rows):
+            return np.array(self._each(rows), np.float32)
         blocks = self.blocks
         vectors = np.empty((len(rows), blocks[0].shape[1]), np.float32)
-        if len(rows) <= max(_FEW, _FEW_OF_EACH * len(blocks)):
-            for at, row in enumerate(rows.tolist()):
-                vectors[at] = blocks[row // BLOCK_ROWS][row % BLOCK_ROWS]
-            return vectors
         block, within = np.divmod(rows, BLOCK_ROWS)
         order = np.argsort(block, kind="stable")
         starts = np.flatnonzero(np.diff(block[order], prepend=-1))
@@ -55,9 +55,17 @@ class Rows:
             vectors[mine] = blocks[block[mine[0]]][within[mine]]
         return vectors
 
+    def _few(self, rows: Indices) -> bool:
+        return len(rows) <= max(_FEW, _FEW_OF_EACH * len(self.blocks))
+
+    def _each(self, rows: Indices) -> list[Vectors]:
+        blocks = self.blocks
+        return [blocks[row // BLOCK_ROWS][row % BLOCK_ROWS] for row in rows.tolist()]
+
     def owner_of(self, row: int) -> int:
         """The subject's number of a row."""
-        return int(self.owners[row // BLOCK_ROWS][row % BLOCK_ROWS])
+        owner: int = self.owners[row // BLOCK_ROWS].item(row % BLOCK_ROWS)
+        return owner
 
     def slot_of(self, row: int) -> int:
         """The slot of a row."""

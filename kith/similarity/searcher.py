@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,16 +50,16 @@ class Searcher(ABC):
         Raises ModelMismatch when the probes' dimension is not the gallery's, ValueError when k < 1.
         """
         ranking, _, _ = self._ranked(view, probes, k, without)
-        return [named(view, best) for best in ranking.best]
+        return named(view, ranking.best)
 
     def find(self, view: GalleryView, probes: Vectors, k: int = 2, without: Without = NOBODY) -> Found:
         """`search` with the proof."""
         ranking, fallback, plan = self._ranked(view, probes, k, without)
-        searched = sum(int(np.count_nonzero(owners != FREE)) for owners in plan.rows.owners)
+        searched = plan.rows.count
         searched -= sum(int(np.count_nonzero(plan.rows.owners[at][mine] != FREE)) for at, mine in plan.left_out.items())
         floor = np.array([-best[-1][0] if len(best) == k else -np.inf for best in ranking.best], np.float32)
         certificate = Certificate(searched - ranking.rescored, ranking.rescored, floor, fallback, searched)
-        return Found([named(view, best) for best in ranking.best], certificate)
+        return Found(named(view, ranking.best), certificate)
 
     @abstractmethod
     def renew(self, view: GalleryView) -> None:
@@ -126,6 +127,8 @@ def leave_out(view: GalleryView, rows: Rows, without: Without) -> tuple[Rows, di
     return rows, left_out
 
 
-def named(view: GalleryView, best: Sequence[Entry]) -> list[Hit]:
-    """Whom a search found."""
-    return [Hit(*view.subject_at(owner), -score, slot) for score, slot, owner in best]
+def named(view: GalleryView, best: Sequence[Sequence[Entry]]) -> list[list[Hit]]:
+    """Whom a search found, for each probe."""
+    subjects = view.subjects_at([owner for each in best for _, _, owner in each])
+    hits = iter([Hit(*who, -score, slot) for who, (score, slot, _) in zip(subjects, chain(*best), strict=True)])
+    return [list(islice(hits, len(each))) for each in best]

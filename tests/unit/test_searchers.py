@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kith.gallery_settings import Scoring
 from kith.journal import BLOCK_ROWS, Vectors
+from kith.searchers.half_layout import Layouts
 from kith.searchers.int8 import Stretch
 from kith.searchers.int8_pass import Packing
 from kith.searchers.int8_products import contenders
@@ -29,7 +30,7 @@ INT8: dict[str, Callable[[int, int], Packing]] = {"int8": Stretch.empty} | {
     type(product).__name__: partial(woven_anew, product) for product in contenders(512)
 }
 
-SEARCHERS = ["plain", *INT8, "half"]
+SEARCHERS = ["plain", *INT8, "half", "half in parts"]
 
 #: Galleries of these tests: each is another one, for searchers that have seen the others.
 EPOCHS = numbers()
@@ -45,7 +46,8 @@ def opened_as(name: str) -> Searcher:
     # Where there is a GPU the kernel is tested, else what does the same in its place. Stretches of 4 blocks, so that
     # small galleries have several.
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return HalfSearcher(device, stretch_bytes=4 * BLOCK_ROWS * 64 * 4)
+    layouts = Layouts(meanwhile_bytes=1) if name == "half in parts" else Layouts()
+    return HalfSearcher(device, stretch_bytes=4 * BLOCK_ROWS * 64 * 4, layouts=layouts)
 
 
 @pytest.fixture(scope="module", autouse=True)
