@@ -73,6 +73,34 @@ def test_each_view_of_a_changing_gallery_is_searched_as_it_is(name: str, scoring
         assert searcher.search(view, probes, 3) == expected
 
 
+@pytest.mark.parametrize("name", [*INT8, "half"])
+def test_a_template_that_moved_is_its_new_owners_in_the_new_view_and_its_old_owners_in_the_old_one(name: str) -> None:
+    searcher, plain = opened_as(name), PlainSearcher()
+    assert isinstance(searcher, Int8Searcher | HalfSearcher)
+    vectors = units(40, 16)
+    # The two nearest to the probe are of two subjects, and of one once they are merged.
+    vectors[7] = vectors[3] + 0.01 * vectors[5]
+    vectors[7] /= np.linalg.norm(vectors[7])
+    replica = replica_of(vectors)
+    before = replica.view
+    searcher.pack(before)
+    probe = vectors[3:4]
+    apart = searcher.search(before, probe, 3)
+    kept = np.stack([before.vector(slot) for slot in (3, 7)])
+    moved = Change(
+        41, Op.MOVE, number=4, subject_id="id3", subject="name 3", slots=(3, 7), vectors=kept,
+        qualities=np.ones(2, np.float32), gone=8,
+    )  # fmt: skip
+    after = replica.apply([moved])
+    for view in (after, before, after):
+        assert searcher.search(view, probe, 3) == plain.search(view, probe, 3)
+        assert searcher.search(view, np.repeat(probe, 5, axis=0), 3) == [plain.search(view, probe, 3)[0]] * 5
+    searcher.pack(after)
+    assert searcher.search(after, probe, 3) == plain.search(after, probe, 3)
+    assert searcher.search(before, probe, 3) == apart == plain.search(before, probe, 3)
+    assert [hit.slot for hit in apart[0][:2]] == [3, 7]
+
+
 def test_a_forgotten_vector_is_out_of_the_packed_form_before_the_next_search_is_answered(int8: Int8Searcher) -> None:
     replica = replica_of(units(BLOCK_ROWS + 50, 16))
     int8.pack(replica.view)
