@@ -119,17 +119,23 @@ class BlockScores:
         lower, bound = lower[probe, order], self._bound[probe, block[order]]
         lower[leads <= _left_out(self._raw)] = -np.inf
         ranking.floored = True
+        found: list[tuple[int, int]] = []
         for at, (numbers, least) in enumerate(zip(row.tolist(), lower.tolist(), strict=True)):
             owners: set[int] = set()
             for place, number in enumerate(numbers):
                 if least[place] > -np.inf:
                     owners.add(rows.owner_of(number))
                     if len(owners) == k:
-                        if least[place] > ranking.floor[at]:
-                            ranking.floor[at], ranking.likely[at] = least[place], least[place] + bound[at, place]
+                        found.append((at, place))
                         break
             else:
                 ranking.floored = False
+        if found:
+            which, leader = np.array(found).T
+            higher = lower[which, leader] > ranking.floor[which]
+            which, leader = which[higher], leader[higher]
+            floor = lower[which, leader]
+            ranking.floor[which], ranking.likely[which] = floor, floor + bound[which, leader]
 
 
 def _where(raw: NDArray[Any], peaks: NDArray[Any]) -> Indices:

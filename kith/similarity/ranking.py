@@ -183,12 +183,14 @@ class Ranking:
         scores = exact_scores(exact, self._exact if len(self.probes) == 1 else self._exact[probe])
         # Whoever is given this memory next may not write to all of it, and people may be forgotten meanwhile.
         exact.fill(0)
-        known = owner.tolist() if owner is not None else [None] * len(scores)
-        for at, score, number, whose in zip(probe.tolist(), scores, row.tolist(), known, strict=True):
-            best = self.best[at]
-            if (len(best) < self.k or -score <= best[-1][0]) and not math.isnan(score):
-                owned = self._rows.owner_of(number) if whose is None else whose
-                self._insert(at, (-score, self._rows.slot_of(number), owned))
+        rows = row.tolist()
+        owners = self._rows.owners_of(rows) if owner is None else owner.tolist()
+        k, every = self.k, self.best
+        for at, score, number, whose in zip(probe.tolist(), scores, rows, owners, strict=True):
+            best = every[at]
+            # What is not a number is near nobody.
+            if -score <= best[-1][0] if len(best) >= k else not math.isnan(score):
+                self._insert(at, (-score, self._rows.slot_of(number), whose))
 
     def _insert(self, at: int, entry: Entry) -> None:
         best = self.best[at]

@@ -1,5 +1,6 @@
 """What is searched: `Rows`, unit vectors in blocks, with the subject and the slot each stands for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -66,6 +67,11 @@ class Rows:
         """The subject's number of a row."""
         owner: int = self.owners[row // BLOCK_ROWS].item(row % BLOCK_ROWS)
         return owner
+
+    def owners_of(self, rows: Sequence[int]) -> list[int]:
+        """`owner_of` of many."""
+        owners = self.owners
+        return [owners[row // BLOCK_ROWS].item(row % BLOCK_ROWS) for row in rows]
 
     def slot_of(self, row: int) -> int:
         """The slot of a row."""
