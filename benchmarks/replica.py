@@ -1,17 +1,19 @@
 """How fast a worker knows a gallery, and how soon it knows a change.
 
 Cold start: a replica made from Redis, five templates a subject and one a subject (the hard case: as many names as
-templates), over a Unix socket and over TCP. Peer: the same number of bytes read over the same socket in values of a
-megabyte, and kept. KITH_BENCH_TEMPLATES sets how many templates (200,000; a million takes 7 GB and some minutes).
+templates), over a Unix socket and over TCP, each in a new process. Peer: the same number of bytes read over the same
+socket in values of a megabyte, and kept. KITH_BENCH_TEMPLATES sets how many templates (200,000; a million takes 7 GB
+and ten minutes).
 
-Following: see benchmarks.replica_following.
+Following: see benchmarks.replica_following. KITH_BENCH_REPLICA names one of the two, `cold` or `following`.
 """
 
 import multiprocessing
 import os
 import resource
 import socket
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from benchmarks.cold_start import MB
 from benchmarks.replica_following import following
 from benchmarks.report import Figure, at_most
 from benchmarks.rounds import interleave, median_ratio
@@ -30,7 +33,6 @@ from kith.gallery import Enrolment
 from kith.replica import Replica
 
 _DIMENSION = 512
-_MB = 1 << 20
 _PORTION = 2_000
 _COLD_TARGET, _MEMORY_TARGET = 2.0, 1.35
 
@@ -38,12 +40,14 @@ _COLD_TARGET, _MEMORY_TARGET = 2.0, 1.35
 def run(session: Session) -> list[Figure]:
     """Cold starts, then following."""
     figures: list[Figure] = []
+    part = os.environ.get("KITH_BENCH_REPLICA")
     with session.progress("replica") as tell:
-        for per_subject in (5, 1):
+        for per_subject in (5, 1) if part != "following" else ():
             with ExitStack() as parts:
                 server = parts.enter_context(_server(parts))
                 figures += _cold_starts(session, server, per_subject, tell)
-        figures += following(session, tell)
+        if part != "cold":
+            figures += following(session, tell)
     return figures
 
 
@@ -67,7 +71,7 @@ def _cold_starts(
         values = _raw_values(client)
         figures = []
         for transport, url in (("Unix socket", server.url), ("TCP", _tcp(client))):
-            contenders = {"load": _load(url), "raw": _read_raw(url, values)}
+            contenders = {"load": partial(_started, url), "raw": partial(_started, url, values)}
             took = interleave(contenders, session.scaled(5, 1), partial(_tell, tell, f"{label}, {transport}"))
             seconds, raw = float(np.median(took["load"])), float(np.median(took["raw"]))
             figures += [
@@ -108,7 +112,7 @@ def _enrol(client: redis.Redis, templates: int, per_subject: int) -> None:
 def _raw_values(client: redis.Redis) -> int:
     """Values of a megabyte, together as many bytes as a load reads; how many."""
     sizes = [client.strlen(key) for kind in "bon" for key in client.scan_iter(f"bench:g:bench:{kind}:*", count=1000)]
-    values, content = -(-sum(sizes) // _MB), os.urandom(_MB)
+    values, content = -(-sum(sizes) // MB), os.urandom(MB)
     for number in range(values):
         client.set(f"raw:{number}", content)
     return values
@@ -122,36 +126,11 @@ def _tcp(client: redis.Redis) -> str:
     return f"redis://127.0.0.1:{port}"
 
 
-def _load(url: str) -> Callable[[], float]:
-    def measure() -> float:
-        with redis.Redis.from_url(url) as client:
-            store = RedisGalleryStore(client, "bench")
-            store.info("bench")
-            began = time.perf_counter()
-            replica = Replica(store.snapshot("bench"))
-            took = time.perf_counter() - began
-        assert replica.view.templates > 0
-        return took
-
-    return measure
-
-
-def _read_raw(url: str, values: int, at_once: int = 16) -> Callable[[], float]:
-    def measure() -> float:
-        with redis.Redis.from_url(url) as client:
-            client.ping()
-            began = time.perf_counter()
-            held: list[Any] = []
-            for start in range(0, values, at_once):
-                pipe = client.pipeline(transaction=False)
-                for number in range(start, min(start + at_once, values)):
-                    pipe.get(f"raw:{number}")
-                held += pipe.execute()
-            took = time.perf_counter() - began
-        assert sum(map(len, held)) == values * _MB
-        return took
-
-    return measure
+def _started(url: str, values: int = 0) -> float:
+    told = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cold_start", url, str(values)], capture_output=True, text=True, check=True
+    )
+    return float(told.stdout)
 
 
 def _memory(url: str) -> tuple[int, int]:

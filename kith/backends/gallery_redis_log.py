@@ -12,7 +12,7 @@ from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript, checked
 from kith.collecting import not_collecting
 from kith.errors import UnknownGallery
-from kith.free_memory import overwriting_freed
+from kith.free_memory import gaps_taken, overwriting_freed
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Change, Op, Snapshot
 from kith.subjects import HistoryEntry
@@ -21,8 +21,9 @@ from kith.wire import from_json
 
 _log = logging.getLogger(__name__)
 
-#: Blocks read in one round trip: 16 MiB at 512 numbers, so that a load holds little beside the gallery itself.
-_BLOCKS_AT_ONCE = 8
+#: Bytes of blocks read in one round trip, about: a block of 512 numbers. The client copies a reply each time its buffer
+#: grows, and what it copies then should stay in the processor's cache.
+_BYTES_AT_ONCE = 2 << 20
 #: Chunks of names read in one round trip, and subjects in each.
 _NAMES_AT_ONCE = 64
 _NAMES_CHUNK = 1024
@@ -166,7 +167,7 @@ def read_snapshot(script: GalleryScript, name: str) -> Snapshot:
       that forget (`early`). We then read on until the forget itself: only from there on is the subject gone in truth.
     """
     while True:
-        with overwriting_freed():
+        with gaps_taken(), overwriting_freed():
             snapshot = _read_parts(script, name)
         # Read after the parts: up to here at least the log must be replayed, as the parts may know of it.
         target, epoch = _position(script, name)
@@ -215,8 +216,9 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
     # Slots beyond next_slot and numbers beyond next_subject were first given after the number we began with: the log
     # has them.
     blocks = range((int(slots) + BLOCK_ROWS - 1) // BLOCK_ROWS)
-    for start in blocks[::_BLOCKS_AT_ONCE]:
-        some = blocks[start : start + _BLOCKS_AT_ONCE]
+    at_once = max(1, _BYTES_AT_ONCE // (BLOCK_ROWS * packed_as.width))
+    for start in blocks[::at_once]:
+        some = blocks[start : start + at_once]
         with script.client.pipeline(transaction=False) as pipe:
             for block in some:
                 # Of the model read above, also should the gallery change its model now: it then writes another set.

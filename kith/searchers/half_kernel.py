@@ -17,9 +17,11 @@ from kith.searchers.half import GROUP_ROWS
 from kith.searchers.half_choice import MOST, best_rows, leading_groups
 from kith.searchers.half_products import Answer, Groups, TorchProducts
 
-#: Numbers of a vector multiplied at a time, and how far loads run ahead of the products. Measured on an H100, where
-#: groups of 256 rows are read as fast as the device copies. Other values are as right.
-_AT_ONCE, _STAGES, _WARPS = 128, 2, 8
+#: Numbers of a vector multiplied at a time, and how far loads run ahead of the products. With the first, groups of 256
+#: rows are read as fast as an H100 copies; the others are for devices with less memory beside their processors.
+SHAPES = ((128, 2), (64, 2), (32, 2))
+
+_WARPS = 8
 
 #: Rows of a group, and numbers of each, that are multiplied together when it is looked at again.
 _ROWS, _NUMBERS = 16, 256
@@ -92,9 +94,10 @@ def _scores(  # type: ignore[no-untyped-def]
 
 
 class KernelProducts(TorchProducts):
-    """kith.searchers.half_products.Products on a CUDA device."""
+    """kith.searchers.half_products.Products on a CUDA device. at_once, stages: see SHAPES."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, at_once: int, stages: int) -> None:
+        self._at_once, self._stages = at_once, stages
         self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
 
     def maxima(self, groups: Groups, probes: Tensor, into: Tensor) -> None:
@@ -108,8 +111,8 @@ class KernelProducts(TorchProducts):
             dimension=probes.shape[1],
             count=len(probes),
             group=GROUP_ROWS,
-            at_once=_AT_ONCE,
-            num_stages=_STAGES,
+            at_once=self._at_once,
+            num_stages=self._stages,
             num_warps=_WARPS,
         )
 

@@ -53,6 +53,10 @@ class Layout:
         made_for = [ref() for ref in self._made_for]
         return len(made_for) == len(pieces) and all(a is b for a, b in zip(made_for, pieces, strict=True))
 
+    def alive(self) -> bool:
+        """Whether all that it was made for is still there."""
+        return all(ref() is not None for ref in self._made_for)
+
 
 class Layouts:
     """The layouts of the galleries searched last. meanwhile_bytes: see _MEANWHILE_BYTES."""
@@ -60,6 +64,9 @@ class Layouts:
     def __init__(self, meanwhile_bytes: int = _MEANWHILE_BYTES) -> None:
         self._meanwhile_bytes = meanwhile_bytes
         self._known: list[Layout] = []
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def swept_together(self, pieces: Pieces) -> list[tuple[Pieces, Layout]]:
         """`pieces`, parted into what each sweep of a search has. Where they are large there are several: the host looks
@@ -78,5 +85,6 @@ class Layouts:
         layout = next((each for each in self._known if each.fits(pieces)), None)
         if layout is None:
             layout = Layout(pieces)
-            self._known = [layout, *self._known][:_REMEMBERED]
+            # Of what is searched no more there would be several bytes a template.
+            self._known = [layout, *(each for each in self._known if each.alive())][:_REMEMBERED]
         return layout

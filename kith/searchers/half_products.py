@@ -109,21 +109,32 @@ class TorchProducts:
 
 def open_products(device: torch.device) -> Products:
     """The fastest arithmetic of `device` that is as exact as `bounds` says. Raises Misconfigured where none is."""
-    ways: list[Products] = [TorchProducts()]
+    allowed = ADDING * float32_slack(512)
+    off = []
+    for way in ways(device):
+        try:
+            off.append(_error(way, device))
+        except Exception as cannot:  # noqa: BLE001 (a compiler's errors are of any kind, and another way may go)
+            _log.info("one way to search on %s is left out: %s", device, cannot)
+            continue
+        if off[-1] <= allowed:
+            return way
+    if not off:
+        raise Misconfigured(f"{device} multiplies no matrices of float16")
+    raise Misconfigured(f"{device} adds products of float16 with errors up to {min(off):.2g}, {allowed:.2g} allowed")
+
+
+def ways(device: torch.device) -> list[Products]:
+    """What might do on `device`, the fastest first."""
+    every: list[Products] = [TorchProducts()]
     if device.type == "cuda":
         try:
-            from kith.searchers.half_kernel import KernelProducts  # noqa: PLC0415 (needs Triton, which CPUs lack)
+            from kith.searchers.half_kernel import SHAPES, KernelProducts  # noqa: PLC0415 (needs Triton, CPUs lack it)
         except ImportError:
             _log.warning("no Triton is installed: searches on the GPU take several times as long")
         else:
-            ways.insert(0, KernelProducts(device))
-    allowed = ADDING * float32_slack(512)
-    off = []
-    for way in ways:
-        off.append(_error(way, device))
-        if off[-1] <= allowed:
-            return way
-    raise Misconfigured(f"{device} adds products of float16 with errors up to {min(off):.2g}, {allowed:.2g} allowed")
+            every = [*(KernelProducts(device, *shape) for shape in SHAPES), *every]
+    return every
 
 
 def _error(way: Products, device: torch.device) -> float:

@@ -215,7 +215,7 @@ class HalfSearcher(PackingSearcher[HalfStretch]):
     def __init__(self, device: str, *, stretch_bytes: int = 4 << 30, layouts: Layouts | None = None) -> None:
         self._device = torch.device(device)
         self._products = open_products(self._device)
-        self._layouts = layouts or Layouts()
+        self._layouts = Layouts() if layouts is None else layouts
         # Few large ones: each costs a search a start of the kernel.
         super().__init__(lambda blocks, dimension: HalfStretch.empty(blocks, dimension, self._device), stretch_bytes)
 

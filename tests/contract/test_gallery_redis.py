@@ -109,7 +109,7 @@ class MeddledPipeline:
 class TestSnapshotsUnderWrites:
     @pytest.fixture
     def written(self, redis_client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch) -> RedisGalleryStore:
-        monkeypatch.setattr(gallery_redis_log, "_BLOCKS_AT_ONCE", 1)
+        monkeypatch.setattr(gallery_redis_log, "_BYTES_AT_ONCE", 1)
         store = RedisGalleryStore(redis_client, prefix)
         store.create("door", model_id="m", dimension=DIMENSION)
         store.enrol("door", [face(f"n{seed % 700}", seed) for seed in range(2500)])

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kith.errors import Misconfigured
+from kith.searchers import half_products
 from kith.searchers.half import GROUP_ROWS, LARGEST, Probes, halved
 from kith.searchers.half_products import Groups, Products, TorchProducts, open_products
 from tests.unit.test_similarity import units
@@ -92,3 +94,30 @@ def test_no_product_of_halves_is_further_from_the_cosine_than_its_bound(
     products = many.half[:3].float() @ half.float().t()
     exact = probes.astype(np.float64) @ vectors.astype(np.float64).T
     assert (np.abs(products.numpy() - exact).max(axis=1) <= bound).all()
+
+
+class TooLarge(TorchProducts):
+    """A kernel that a device has no room for."""
+
+    def maxima(self, groups: Groups, probes: Tensor, into: Tensor) -> None:
+        raise MemoryError("out of resource: shared memory, required: 163840, limit: 101376")
+
+
+class Imprecise(TorchProducts):
+    """Adds in a few digits."""
+
+    def maxima(self, groups: Groups, probes: Tensor, into: Tensor) -> None:
+        super().maxima(groups, probes, into)
+        into[:] = (into * 100).round() / 100
+
+
+def test_a_kernel_that_does_not_fit_or_is_inexact_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = TorchProducts()
+    monkeypatch.setattr(half_products, "ways", lambda _: [TooLarge(), Imprecise(), exact])
+    assert open_products(DEVICE) is exact
+    monkeypatch.setattr(half_products, "ways", lambda _: [TooLarge(), Imprecise()])
+    with pytest.raises(Misconfigured, match="errors up to"):
+        open_products(DEVICE)
+    monkeypatch.setattr(half_products, "ways", lambda _: [TooLarge()])
+    with pytest.raises(Misconfigured, match="multiplies no matrices"):
+        open_products(DEVICE)

@@ -11,6 +11,7 @@ import pytest
 
 from kith.gallery_settings import GallerySettings, Scoring
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot, Vectors
+from kith.searchers.half_layout import Layouts
 from kith.searchers.int8 import Stretch, encode
 from kith.searchers.int8_pass import Packing
 from kith.searchers.searcher import HalfSearcher, Int8Searcher
@@ -293,3 +294,17 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen in 10 s"
         time.sleep(0.02)
+
+
+def test_layouts_end_with_what_they_were_made_for() -> None:
+    layouts = Layouts()
+    searcher = HalfSearcher("cpu", stretch_bytes=BLOCK_ROWS * 16 * 4, layouts=layouts)
+    size = 2 * BLOCK_ROWS
+    replica = replica_of(units(size, 16))
+    for step in range(6):
+        view = replica.apply([enrolled(size + step + 1, size + step + 1, (size + step,), units(1, 16, step))])
+        searcher.pack(view)
+        assert searcher.search(view, units(3, 16, 7)) == PlainSearcher().search(view, units(3, 16, 7))
+    gc.collect()
+    assert len(layouts) <= 2, "the newest, and the one before, which is dropped with the next"
+    searcher.close()
