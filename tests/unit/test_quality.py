@@ -89,7 +89,8 @@ def test_turning_further_away_is_never_better(one: float, other: float, axis: in
         turned[2] = (FRONTAL[:2].mean(axis=0) + FRONTAL[3:].mean(axis=0)) / 2
         turned[2, axis] += sign * distance
         scores.append(assess(textured(), found(100, turned)).pose)
-    assert scores[0] >= scores[1]
+    # The middle is rounded, so that less than a thousandth of a pixel may turn towards it.
+    assert scores[0] >= scores[1] - 1e-8
 
 
 def test_a_nose_at_an_eye_halves_the_pose_and_the_template_is_frontal() -> None:
