@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kith.blas_buffers import wipe_blas_buffers
 from kith.free_memory import wipe_free_memory
+from kith.python_blocks import wipe_python_blocks
 from kith.stack_memory import wipe_stack
 
 Array = TypeVar("Array", bound=NDArray[Any])
@@ -63,5 +64,6 @@ def wipe_leftovers() -> None:
     # Cycles first: what only a cycle holds is not free yet.
     gc.collect()
     wipe_blas_buffers()
+    wipe_python_blocks()
     wipe_free_memory()
     wipe_stack()

@@ -1,0 +1,74 @@
+"""What Python's small objects held is overwritten once they are dropped, whatever their size; those in use stay."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kith.python_blocks import wipe_python_blocks
+from tests.process_memory import count
+
+#: Names many people, in objects of most sizes that Python tells apart, and drops three of four: of most pools somebody
+#: is left. The names come spelt backwards, so that only what is made of them is found.
+PROGRAM = """
+import sys
+from kith.python_blocks import wipe_python_blocks
+
+mark, kept_mark = (each[::-1].encode() for each in sys.argv[1:])
+sizes = range(len(mark), 460, 13)
+
+def named(each, size):
+    name = (mark if each % 4 else kept_mark).ljust(size, b"~")
+    return name if each % 3 else name.decode()
+
+def fill():
+    everybody = [[named(each, size) for each in range(2000)] for size in sizes]
+    return [few[::4] for few in everybody]
+
+for line in sys.stdin:
+    if line == "fill\\n":
+        kept = fill()
+    else:
+        wipe_python_blocks()
+    print(kept == [[named(each, size) for each in range(0, 2000, 4)] for size in sizes], flush=True)
+"""
+MARK, KEPT = b"Xanthippe Quux", b"Melpomene Quux"
+
+
+def test_nothing_that_small_objects_held_is_left_and_what_is_in_use_is_as_it_was(repository: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, MARK[::-1].decode(), KEPT[::-1].decode()]
+    with subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        found = []
+        for what in ("fill\n", "wipe\n"):
+            stdin.write(what)
+            stdin.flush()
+            assert stdout.readline() == "True\n"
+            found.append(count(process.pid, MARK)[MARK])
+        assert found[0] > 1000, "the look into the memory is blind"
+        # The one that the program goes on with.
+        assert found[1] == 1
+        process.kill()
+
+
+def test_wiping_ends_soon_however_often_it_is_done() -> None:
+    dropped = [b"x" * size for size in range(1, 470) for _ in range(100)]
+    del dropped[::2]
+    began = time.monotonic()
+    for _ in range(5):
+        assert wipe_python_blocks() > 0
+    # It ends where nobody ever was. If it did not find that, it would take two gigabytes each time, and half a minute.
+    assert time.monotonic() - began < 20
+    assert all(each == b"x" * len(each) for each in dropped)
+
+
+@pytest.mark.parametrize("value", ["malloc", "pymalloc_debug"])
+def test_where_python_has_no_such_pools_or_overwrites_them_itself_nothing_is_done(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("PYTHONMALLOC", value)
+    assert wipe_python_blocks() == 0
