@@ -54,8 +54,8 @@ class _Memory:
 
 
 def wipe_leftovers() -> None:
-    """Zero what vectors left behind in memory that is nobody's now: buffers of matrix products, all that is free, and
-    the stack of the calling thread (of theirs others take care: kith.stack_memory).
+    """Zero what vectors and names left behind in memory that is nobody's now: buffers of matrix products, all that is
+    free, and the stack of the calling thread (of theirs others take care: kith.stack_memory).
 
     For after a forget, once what held the person is dropped. Takes up to a tenth of a second, in which others go on.
     Not reached is memory in use: a piece that somebody was given meanwhile has an end that he may not need, and a few

@@ -12,7 +12,7 @@ from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript, checked
 from kith.collecting import not_collecting
 from kith.errors import UnknownGallery
-from kith.free_memory import overwriting_freed
+from kith.free_memory import gaps_taken, overwriting_freed
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Change, Op, Snapshot
 from kith.subjects import HistoryEntry
@@ -167,7 +167,7 @@ def read_snapshot(script: GalleryScript, name: str) -> Snapshot:
       that forget (`early`). We then read on until the forget itself: only from there on is the subject gone in truth.
     """
     while True:
-        with overwriting_freed():
+        with gaps_taken(), overwriting_freed():
             snapshot = _read_parts(script, name)
         # Read after the parts: up to here at least the log must be replayed, as the parts may know of it.
         target, epoch = _position(script, name)

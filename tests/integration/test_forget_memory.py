@@ -96,6 +96,7 @@ def means(snapshot: Snapshot) -> dict[str, Vectors]:
         ("int8", 512, Scoring.BEST, False),
         ("int8", 512, Scoring.BEST, True),
         ("int8", 128, Scoring.BEST, False),
+        ("plain", 64, Scoring.BEST, False),
         ("int8", 512, Scoring.MEAN, False),
     ],
 )

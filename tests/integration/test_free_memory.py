@@ -153,3 +153,31 @@ def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kith.free_memory._glibc", lambda: None)
     with overwriting_freed():
         assert wipe_free_memory() == 0
+
+
+GAPS = """
+from workers.memory import keep_memory, restart_with_one_heap
+restart_with_one_heap()
+keep_memory()
+import numpy as np
+from kith.free_memory import gaps_taken
+
+# Gaps of the heap, each between two pieces that stay, and in which there would be room.
+held = [np.empty(size, np.uint8) for size in (20_000_000, 3_000_000, 300_000, 90_000) for _ in range(4)]
+gaps = [(each.ctypes.data, each.ctypes.data + each.nbytes) for each in held[::2]]
+del held[::2]
+
+def in_a_gap(size):
+    piece = np.empty(size, np.uint8)
+    return any(start - 64 <= piece.ctypes.data < end for start, end in gaps)
+
+sizes = 80_000, 250_000, 2_000_000, 15_000_000
+with gaps_taken():
+    print(*map(in_a_gap, sizes))
+print(*map(in_a_gap, sizes))
+"""
+
+
+def test_nothing_large_comes_from_a_gap_of_the_heap_while_those_are_taken() -> None:
+    told = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == [" ".join(["False"] * 4), " ".join(["True"] * 4)]
