@@ -25,11 +25,12 @@ _GROUP_ROWS = 64
 
 
 class Group(ABC):
-    """Pieces that follow one another, side by side. levels: the greatest code of a probe.
+    """Pieces that follow one another, side by side. levels: the greatest code of a probe; width: how many it has.
 
     scale, off, norm: float64 (blocks,), see Stretch; inverse: 1 / scale; most_…: the greatest of them."""
 
     levels: int
+    width: int
 
     def __init__(self, pieces: Sequence[Piece[Any]]) -> None:
         forms = [piece.form for piece in pieces]
@@ -91,7 +92,7 @@ class StretchGroup(Group):
         self._codes = [form.codes for form in self._forms]
         self._cold = cold
         self._transposed = self._codes[0].t()
-        self._width = self._codes[0].shape[1]
+        self.width = self._codes[0].shape[1]
 
     @cached_property
     def _shifted(self) -> NDArray[np.int32]:
@@ -101,7 +102,7 @@ class StretchGroup(Group):
     def _products_of_one(self, codes: NDArray[np.float64]) -> NDArray[np.int32]:
         memory = workspace()
         with memory.lock:
-            probe, array = memory.probe(self._width)
+            probe, array = memory.probe(self.width)
             # Unsigned codes of the probe spare the product a step; what that adds to each score is known.
             array[0, : len(codes)] = codes + SHIFT
             if self._cold or len(self._codes) > 1:
@@ -122,7 +123,7 @@ class StretchGroup(Group):
         batch = len(probes)
         raw, array = memory.scores(batch, len(self.blocks) * BLOCK_ROWS)
         # The product reads many rows at a time, in steps; from memory that is slower than a copy in order.
-        copied = self._cold and (batch > 1 or self._width > _NARROW)
+        copied = self._cold and (batch > 1 or self.width > _NARROW)
         start = 0
         for rows in self._codes:
             own = memory.copy(rows) if copied else rows
@@ -142,10 +143,10 @@ class WovenGroup(Group):
         forms: list[Woven] = [piece.form for piece in pieces]
         self.levels = forms[0].product.levels
         self._weights = [form.weights for form in forms if form.weights is not None]
-        self._width = forms[0].width
+        self.width = forms[0].width
 
     def _products_of_one(self, codes: NDArray[np.float64]) -> NDArray[np.float32]:
-        whole = np.zeros((1, self._width), np.int8)
+        whole = np.zeros((1, self.width), np.int8)
         whole[0, : len(codes)] = codes
         return self._products(whole)[1].reshape(-1)
 

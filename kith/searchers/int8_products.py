@@ -1,4 +1,4 @@
-"""Who multiplies int8 on this CPU: `fastest_product`, where somebody is quicker than torch's `_int_mm`.
+"""Who multiplies int8 on this CPU besides torch's `_int_mm`: `contenders`. Who wins: kith.searchers.int8_race.
 
 That one brings the rows into its own order in each product, on processors that add several products at once in 32 bits
 (VNNI, AMX); on others it is a loop that takes ten times as long as float32 would. Two of the libraries within torch are
@@ -8,11 +8,8 @@ Probes then have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹�
 are exact, and so are they as float32, in which both answer, as long as they stay below 2²⁴ (`are_whole`).
 """
 
-import threading
-import time
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +23,6 @@ SEVEN_BITS, _SHIFT, EIGHT_BITS = 63, 64, 127
 
 #: FBGEMM stores rows in tiles of so many numbers: shorter ones would take more memory than float32.
 _TILE = 512
-
-#: Bytes of codes, probes and turns of the race, and how much faster than `_int_mm` the winner must be, by the greatest
-#: code of a probe: seven bits leave more templates to score exactly than eight.
-_BYTES, _PROBES, _TURNS, _FASTER = 4 << 20, 16, 3, {SEVEN_BITS: 2.0, EIGHT_BITS: 1.2}
 
 
 class Product(Protocol):
@@ -136,31 +129,6 @@ class Weights:
         return products
 
 
-_racing = threading.Lock()
-
-
-def fastest_product(width: int) -> Product | None:
-    """Whoever multiplies rows of `width` numbers fastest; None: `torch._int_mm`, or it is not worth another's while."""
-    # The second thread waits for the first one's answer, rather than race beside it.
-    with _racing, overwriting_freed():
-        # What the libraries prepare for good is not to lie where vectors were: see Weights.times.
-        return _fastest(width)
-
-
-@cache
-def _fastest(width: int) -> Product | None:
-    generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(-127, 128, (_BYTES // width, width), dtype=torch.int8, generator=generator)
-    probes = torch.randint(-SEVEN_BITS, SEVEN_BITS + 1, (_PROBES, width), dtype=torch.int8, generator=generator)
-    plain = _quickest(lambda: torch._int_mm(probes, codes.t()))
-    spans = {}
-    for product in contenders(width):
-        packed = product.pack(codes.numpy())
-        spans[product] = _FASTER[product.levels] * _quickest(partial(product.times, packed, probes.numpy()))
-    best = min(spans, key=spans.__getitem__, default=None)
-    return best if best is not None and spans[best] <= plain else None
-
-
 def contenders(width: int) -> list[Product]:
     """Those that are here, multiply rows of `width` numbers, and are right about the largest codes there are."""
     every: list[Product] = [SignedOneDnnProduct(), OneDnnProduct()]
@@ -193,12 +161,3 @@ def _is_exact(product: Product, width: int) -> bool:
         if not same or not torch.equal(found, probes.float() @ codes.float().t()):
             return False
     return True
-
-
-def _quickest(run: Callable[[], object]) -> float:
-    spans = []
-    for _ in range(_TURNS):
-        began = time.perf_counter()
-        run()
-        spans.append(time.perf_counter() - began)
-    return min(spans)

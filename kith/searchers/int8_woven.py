@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from kith.free_memory import overwriting_freed
 from kith.searchers.arrangement import Contents
-from kith.searchers.int8 import Stretch, code_width
-from kith.searchers.int8_products import Product, Weights, fastest_product
+from kith.searchers.int8 import Stretch
+from kith.searchers.int8_products import Product, Weights
 from kith.wiping import wiped_when_dropped
 
 
@@ -58,9 +58,3 @@ def woven(product: Product, stretch: Stretch) -> Woven:
 def woven_anew(product: Product, blocks: int, dimension: int) -> Woven:
     """No vectors yet, for `product`."""
     return woven(product, Stretch.empty(blocks, dimension))
-
-
-def empty_form(blocks: int, dimension: int) -> Stretch | Woven:
-    """No vectors yet, in whatever this CPU multiplies fastest."""
-    product = fastest_product(code_width(dimension))
-    return Stretch.empty(blocks, dimension) if product is None else woven_anew(product, blocks, dimension)

@@ -19,7 +19,7 @@ from kith.searchers.half_sweep import half_sweeps
 from kith.searchers.int8 import encode
 from kith.searchers.int8_one import nearest_to_one
 from kith.searchers.int8_pass import Int8Pass, Packing, check_products, grouped
-from kith.searchers.int8_woven import empty_form
+from kith.searchers.int8_race import empty_form
 from kith.searchers.packed import PackedGallery
 from kith.searchers.workspace import wipe_workspaces
 from kith.similarity.hits import Hit

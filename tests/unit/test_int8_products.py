@@ -1,18 +1,14 @@
 """Products of int8 by the libraries within torch: exact for the largest codes, taken where they are quicker."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from kith.searchers import int8_products
 from kith.searchers.int8_products import (
     EIGHT_BITS,
     SEVEN_BITS,
     FbgemmProduct,
     OneDnnProduct,
     Product,
-    SignedOneDnnProduct,
     are_whole,
     contenders,
 )
@@ -51,38 +47,6 @@ def test_rows_wider_than_float32_adds_exactly_are_nobodys_but_torchs_own(levels:
     assert [each for each in contenders(widest + 64) if each.levels == levels] == []
 
 
-@pytest.fixture
-def _raced_anew() -> Iterator[None]:
-    int8_products._fastest.cache_clear()
-    yield
-    int8_products._fastest.cache_clear()
-
-
-@pytest.mark.usefixtures("_raced_anew")
-@pytest.mark.parametrize(
-    ("spans", "winner"),
-    [
-        ([1.0, 0.9, 0.4, 0.3], FbgemmProduct),
-        ([1.0, 0.9, 0.2, 0.3], OneDnnProduct),
-        ([1.0, 0.5, 0.4, 0.4], SignedOneDnnProduct),
-        # Not by enough: seven bits of a probe cost something too.
-        ([1.0, 0.9, 0.6, 0.7], type(None)),
-    ],
-)
-def test_another_product_is_taken_where_it_is_enough_faster_than_torchs_own(
-    monkeypatch: pytest.MonkeyPatch, spans: list[float], winner: type
-) -> None:
-    monkeypatch.setattr(
-        int8_products, "contenders", lambda _: [SignedOneDnnProduct(), OneDnnProduct(), FbgemmProduct()]
-    )
-    left = iter(spans)
-    monkeypatch.setattr(int8_products, "_quickest", lambda _: next(left))
-    monkeypatch.setattr(OneDnnProduct, "pack", lambda _, codes: codes)
-    monkeypatch.setattr(FbgemmProduct, "pack", lambda _, codes: codes)
-    assert isinstance(int8_products.fastest_product(512), winner)
-
-
-@pytest.mark.usefixtures("_raced_anew")
 def test_a_library_that_is_not_there_or_errs_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: object) -> object:
         raise RuntimeError("no such operator")
@@ -91,4 +55,3 @@ def test_a_library_that_is_not_there_or_errs_does_not_race(monkeypatch: pytest.M
     times = FbgemmProduct.times
     monkeypatch.setattr(FbgemmProduct, "times", lambda *given: times(*given) + 1)
     assert contenders(512) == []
-    assert int8_products.fastest_product(512) is None
