@@ -35,10 +35,12 @@ from kith.metrics.house import HouseState
 from kith.metrics.instruments import Instruments
 from kith.metrics.jobs import AnsweredJobs, EmbeddedJobs
 from kith.metrics.models import Batches, Models
+from kith.metrics.readiness import Check
 from kith.metrics.replicas import Replicas
 from kith.metrics.sweeps import Sweeps
 from kith.metrics.tellings import Tellings
 from kith.metrics.watches import Watches
+from kith.promptly import Promptly
 from kith.replica import Follower
 from kith.traces import sending_to
 from kith.watching.watcher import Watcher
@@ -125,7 +127,7 @@ def _embed(options: Options, shown: Instruments) -> int:
         decider = held(models, settings, store, audited, migrations, follower, threads, searcher)
         cover = WatchedVectors(state, settings.redis.prefix, keys).as_text
         queue, lanes = CeleryQueue(app, settings), sorted(settings.worker.lanes, key=LANES.index)
-        shown.readiness.needs("broker", partial(_answers, queue, lanes[0]))
+        shown.readiness.needs("broker", _asked(queue, lanes[0]))
         publisher = Publisher(ledger, answers.late)
         worker = EmbedWorker(
             decider, ledger, queue, options.worker_id, cover, publisher=publisher, measured=jobs, spans=spans
@@ -174,7 +176,7 @@ def _publish(options: Options, shown: Instruments) -> int:
     ledger = RedisLedger(redis_client(settings), settings, answers.answered)
     worker = PublishWorker(Publisher(ledger, answers.late))
     app = make_app(settings)
-    shown.readiness.needs("broker", partial(_answers, CeleryQueue(app, settings), PUBLISH_QUEUE))
+    shown.readiness.needs("broker", _asked(CeleryQueue(app, settings), PUBLISH_QUEUE))
     celery_app.register(app, PUBLISH_TASK, worker.handle)
     heartbeat = _beating(options, shown, ledger, lambda beat: replace(beat, jobs=worker.jobs))
     try:
@@ -273,8 +275,11 @@ def _beating(
     return heartbeat
 
 
-def _answers(queue: JobQueue, name: str) -> None:
-    queue.depth(name)
+def _asked(queue: JobQueue, name: str) -> Check:
+    def ask() -> None:
+        queue.depth(name)
+
+    return Promptly(ask, "the broker")
 
 
 def _with_model(beat: WorkerBeat, pack: Pack) -> WorkerBeat:

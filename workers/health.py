@@ -16,6 +16,7 @@ from kith.backends.connect import redis_client
 from kith.backends.ledger_redis import RedisLedger
 from kith.errors import KithError
 from kith.ledger import Ledger
+from kith.promptly import Promptly
 from kith.settings import load
 
 
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = load(arguments.config)
         with redis_client(settings) as state:
-            why = trouble(RedisLedger(state, settings), arguments.name, platform.node())
+            ledger = RedisLedger(state, settings)
+            why = Promptly(lambda: trouble(ledger, arguments.name, platform.node()), "Redis")()
     except KithError as wrong:
         why = wrong.reason
     if why:

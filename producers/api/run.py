@@ -25,7 +25,9 @@ from kith.errors import KithError, Misconfigured, Retryable
 from kith.installation import check_running, settings_of
 from kith.metrics.answering import check_room
 from kith.metrics.instruments import Instruments
+from kith.metrics.readiness import Check
 from kith.parts import listen
+from kith.promptly import Promptly
 from kith.settings import Settings
 from kith.traces import sending_to
 from producers.api.app import create_app
@@ -84,7 +86,7 @@ def _app_of(settings: Settings) -> FastAPI:
     otlp, doors, shown = settings.metrics.otlp, open_doors(settings), None
     if settings.metrics.address is not None:
         shown = Instruments("api", "api").listen(settings.metrics.address, settings.api.processes)
-        shown.readiness.needs("state", lambda: _asked(doors))
+        shown.readiness.needs("state", _asked(doors))
     made = create_app(doors, OtlpSpans(sending_to(otlp)) if otlp else None, shown)
     # What is loaded by now stays: the collector need not look through all of it again while callers wait.
     gc.collect()
@@ -94,8 +96,11 @@ def _app_of(settings: Settings) -> FastAPI:
     return made
 
 
-def _asked(doors: Doors) -> None:
-    doors.client.ledger.open_count()
+def _asked(doors: Doors) -> Check:
+    def ask() -> None:
+        doors.client.ledger.open_count()
+
+    return Promptly(ask, "Redis")
 
 
 def _serve(settings: Settings, listening: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """What real processes tell of what was really done, and a real Prometheus that asks them all the dashboard asks."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from kith.api_keys import Scope, issue
+from kith.backends.connect import redis_client
 from kith.cameras import Camera
 from kith.client import Client
 from kith.jobs import Content, Kind, Lane
@@ -34,11 +37,12 @@ PEOPLE, FRAMES = 3, 6
 
 @dataclass
 class Scraped:
-    """An installation at work. urls: role → where it tells of itself. door: of the HTTP door."""
+    """An installation at work. urls: role → where it tells of itself. door: of the HTTP door. server: Valkey's pid."""
 
     client: Client
     urls: dict[str, str]
     door: str
+    server: int
 
     def value(self, role: str, name: str, /, **labels: str) -> float:
         """A sample of one role; 0 where there is none."""
@@ -70,7 +74,9 @@ def scraped(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             client.ask(
                 client.intake.job(Kind.IDENTIFY, probes, gallery="staff", lane=lane, content=Content.ALIGNED), 60
             )
-        yield Scraped(client, urls, stack.url)
+        with redis_client(settings) as state:
+            info: Any = state.info("server")
+        yield Scraped(client, urls, stack.url, info["process_id"])
 
 
 def pictures(folder: Path) -> Path:
@@ -240,6 +246,22 @@ class TestPrometheus:
             lambda: all(each["health"] == "ok" for g in prometheus.get("rules")["groups"] for each in g["rules"]),
             "rules",
         )
+
+
+def test_a_server_that_hangs_makes_those_who_need_it_unready_within_seconds_and_nobody_unlive(scraped: Scraped) -> None:
+    # What is asked has to be answered within 2 s; the rest is for a busy machine. A client's own attempts take longer.
+    asked = [scraped.urls[role].replace("metrics", "readyz") for role in ("embed", "publish", "api")]
+    os.kill(scraped.server, signal.SIGSTOP)
+    try:
+        for url in (*asked, f"{scraped.door}/readyz"):
+            answer = httpx.get(url, timeout=8)
+            assert answer.status_code == 503, url
+            assert "has not answered for 2 s" in answer.text
+            assert httpx.get(url.replace("readyz", "healthz"), timeout=8).status_code == 200
+    finally:
+        os.kill(scraped.server, signal.SIGCONT)
+    for url in asked:
+        until(lambda url=url: httpx.get(url).status_code == 200, url)  # type: ignore[misc]
 
 
 class TestPromtool:

@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from producers.api.doors import Doors
+from kith.ledger import Ledger
+from kith.promptly import Promptly
 from producers.api.openapi import NO_KEY
 
 router = APIRouter(tags=["health"])
@@ -35,11 +36,16 @@ async def health() -> Health:
 
 @router.get("/readyz", summary="Can requests be served?", openapi_extra=NO_KEY)
 async def readiness(request: Request) -> Readiness:
-    """503 while Redis cannot be reached. Without workers it is ready all the same: jobs are accepted and wait."""
-    doors: Doors = request.app.state.doors
+    """503 while Redis does not answer, after two seconds at most. Without workers it is ready all the same: jobs are
+    accepted and wait."""
+    promptly: Promptly[Readiness] = request.app.state.readiness
+    return await to_thread.run_sync(promptly)
+
+
+def readiness_of(ledger: Ledger) -> Promptly[Readiness]:
+    """What `readiness` asks, made once for an application."""
 
     def ask() -> Readiness:
-        ledger = doors.client.ledger
         return Readiness(open_jobs=ledger.open_count(), workers=len(ledger.workers()))
 
-    return await to_thread.run_sync(ask)
+    return Promptly(ask, "Redis")
