@@ -52,7 +52,8 @@ class Follower:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._incarnation: str | None = None
-        self._busy = False
+        #: Which had news when last asked, just now.
+        self._busy: frozenset[str] = frozenset()
         self._answered = self._looked = time.monotonic()
         self._forgotten = ForgottenMemory(kept)
         self._passed_through = PassedThrough(store, self._forgotten)
@@ -202,8 +203,8 @@ class Follower:
             self._stopped.wait(self._block_ms / 1000)
             return
         # Right after some, more are there already: asking for them without a wait saves a round trip.
-        changed = self._store.changes_many(after, block_ms=0 if self._busy else self._block_ms)
-        self._answered, self._busy = time.monotonic(), bool(changed)
+        changed = self._store.changes_many(after, block_ms=self._block_ms, likely=self._busy & after.keys())
+        self._answered, self._busy = time.monotonic(), frozenset(changed)
         for name, changes in changed.items():
             self._apply(name, followed[name], changes)
         if self._busy:

@@ -197,9 +197,9 @@ class MemoryGalleryStore:
         return self.changes_many({name: after}, block_ms=block_ms, limit=limit).get(name, [])
 
     def changes_many(
-        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000
+        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000, likely: Collection[str] = ()
     ) -> dict[str, list[Change]]:
-        deadline = time.monotonic() + block_ms / 1000
+        deadline = time.monotonic() + (0 if likely else block_ms / 1000)
         with self._changed:
             while True:
                 found = {

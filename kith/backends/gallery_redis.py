@@ -10,7 +10,8 @@ import redis
 from kith.backends.gallery_enrolling import enrol, introduce, new_id
 from kith.backends.gallery_redis_catalogue import read_catalogue, subject_detail, template_info
 from kith.backends.gallery_redis_listing import read_infos, read_subjects, settings_as_kept
-from kith.backends.gallery_redis_log import read_changes, read_history, read_snapshot
+from kith.backends.gallery_redis_log import read_changes, read_history
+from kith.backends.gallery_redis_snapshot import read_snapshot
 from kith.backends.gallery_resealing import reseal
 from kith.backends.gallery_rows import RowFormats
 from kith.backends.gallery_script import GalleryScript
@@ -195,10 +196,10 @@ class RedisGalleryStore:
         return self.changes_many({name: after}, block_ms=block_ms, limit=limit).get(name, [])
 
     def changes_many(
-        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000
+        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000, likely: Collection[str] = ()
     ) -> dict[str, list[Change]]:
         with mapped_redis_errors("following galleries"):
-            return read_changes(self._script, after, block_ms=block_ms, limit=limit)
+            return read_changes(self._script, after, block_ms=block_ms, limit=limit, likely=likely)
 
     def trim(self, name: str, keep_s: float) -> int:
         before_ms, cut = now_ms() - int(keep_s * 1000), 0

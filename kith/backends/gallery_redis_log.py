@@ -1,68 +1,77 @@
-"""Reading galleries out of Redis: the log, and whole galleries while others write. gallery.lua documents the keys."""
+"""Reading a gallery's log out of Redis, to follow it and to look back. gallery.lua documents the keys."""
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import redis
+from redis.client import Pipeline
 
 from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript, checked
-from kith.collecting import not_collecting
-from kith.errors import UnknownGallery
-from kith.free_memory import gaps_taken, overwriting_freed
+from kith.free_memory import overwriting_freed
 from kith.gallery_settings import GallerySettings
-from kith.journal import BLOCK_ROWS, FREE, Change, Op, Snapshot
+from kith.journal import Change, Op
 from kith.subjects import HistoryEntry
 from kith.wiping import wiped_when_dropped
 from kith.wire import from_json
 
 _log = logging.getLogger(__name__)
 
-#: Bytes of blocks read in one round trip, about: a block of 512 numbers. The client copies a reply each time its buffer
-#: grows, and what it copies then should stay in the processor's cache.
-_BYTES_AT_ONCE = 2 << 20
-#: Chunks of names read in one round trip, and subjects in each.
-_NAMES_AT_ONCE = 64
-_NAMES_CHUNK = 1024
-_REPLAY = 1000
 #: A blocking read must come back before the client's socket gives up on it.
 _SOCKET_MARGIN_MS = 500
-
-#: The set of vectors of a gallery that never changed its model.
-OWN_SET = b"b"
 
 #: A row of the packed owners, see gallery.lua.
 OWNER = np.dtype([("number", "<u4"), ("quality", "<f4"), ("sequence", "<f8")])
 
 
 def read_changes(
-    script: GalleryScript, after: Mapping[str, int], *, block_ms: int, limit: int
+    script: GalleryScript, after: Mapping[str, int], *, block_ms: int, limit: int, likely: Collection[str] = ()
 ) -> dict[str, list[Change]]:
     """See GalleryStore.changes_many."""
-    names = list(after)
-    if names and block_ms:
-        # Only to be woken: what there is to read is read in the script, where it cannot change under the reading.
-        streams: Any = {script.key(name, "log"): f"{after[name]}-0" for name in names}
-        reply: Any = script.client.xread(streams, count=1, block=_within_timeout(script.client, block_ms))
-        # RESP3 answers with a dict, RESP2 with a list of pairs.
-        news = set(reply if isinstance(reply, dict) else (key for key, _ in reply or []))
-        names = [name for name in names if script.key(name, "log").encode() in news]
-    changes: dict[str, list[Change]] = {}
+    names = [name for name in after if name in likely]
+    others = [name for name in after if name not in likely]
     if not names:
-        return changes
-    # The replies are vectors, and who they are of may be forgotten tomorrow.
-    with overwriting_freed():
-        _read_entries(script, names, after, limit, changes)
+        names, others = others, []
+        if names and block_ms:
+            wait_ms = _within_timeout(script.client, block_ms)
+            heard: Any = script.client.xread(_logs(script, names, after), count=1, block=wait_ms)
+            names = _with_news(script, names, heard)
+    changes: dict[str, list[Change]] = {}
+    while names:
+        beside = partial(Pipeline.xread, streams=_logs(script, others, after), count=1) if others else None
+        # The replies are vectors, and who they are of may be forgotten tomorrow.
+        with overwriting_freed():
+            replies = script.run([(name, "changes", after[name], limit) for name in names], beside=beside)
+            heard = replies.pop(0) if others else None
+            _read_entries(script, names, replies, after, changes)
+        names, others = _with_news(script, others, heard), []
     return changes
 
 
+def _logs(script: GalleryScript, names: Sequence[str], after: Mapping[str, int]) -> dict[Any, Any]:
+    # Only to know who has news: that is read in the script, where it cannot change under the reading, at many times the
+    # cost.
+    return {script.key(name, "log"): f"{after[name]}-0" for name in names}
+
+
+def _with_news(script: GalleryScript, names: Sequence[str], heard: Any) -> list[str]:
+    # RESP3 answers with a dict, RESP2 with a list of pairs.
+    news = set(heard if isinstance(heard, dict) else (key for key, _ in heard or []))
+    return [name for name in names if script.key(name, "log").encode() in news]
+
+
 def _read_entries(
-    script: GalleryScript, names: Sequence[str], after: Mapping[str, int], limit: int, changes: dict[str, list[Change]]
+    script: GalleryScript,
+    names: Sequence[str],
+    replies: Sequence[Any],
+    after: Mapping[str, int],
+    changes: dict[str, list[Change]],
 ) -> None:
-    for name, reply in zip(names, script.run([(name, "changes", after[name], limit) for name in names]), strict=True):
+    for name, reply in zip(names, replies, strict=True):
         if reply[0] == b"unknown_gallery":
             continue
         trimmed, dimension, epoch, sealed, *entries = checked(name, reply)
@@ -151,103 +160,6 @@ def _entry(sequence: int, fields: Mapping[str, str], payload: bytes) -> HistoryE
         after=after,
         settings=settings,
     )
-
-
-def read_snapshot(script: GalleryScript, name: str) -> Snapshot:
-    """The gallery at one sequence number, see GalleryStore.snapshot.
-
-    Nobody is stopped: the parts are read one after the other while writers go on, and then the log is replayed from the
-    number that was current before the first part was read. That gives exactly the state at the number it ends with:
-
-    - What no change after the first number touched, was read as it is.
-    - Every slot a change filled, emptied or gave away is named in it, with what is in it afterwards, so the last
-      change of a slot leaves it as it is at the end, whatever was read.
-    - The same goes for names, by the number of the subject, which is never given to anybody else.
-    - A template removed since is handed out as one that was lost; an enrolment whose payload a forget has erased as
-      that forget (`early`). We then read on until the forget itself: only from there on is the subject gone in truth.
-    """
-    while True:
-        with gaps_taken(), overwriting_freed():
-            snapshot = _read_parts(script, name)
-        # Read after the parts: up to here at least the log must be replayed, as the parts may know of it.
-        target, epoch = _position(script, name)
-        while epoch == snapshot.epoch and snapshot.sequence < target:
-            changes = read_changes(script, {name: snapshot.sequence}, block_ms=0, limit=_REPLAY).get(name, [])
-            if not changes or changes[0].op is Op.RELOAD:
-                break
-            snapshot.apply(changes)
-            if any(change.early or change.lost for change in changes):
-                target, epoch = _position(script, name)
-        if epoch == snapshot.epoch and snapshot.sequence >= target:
-            return snapshot
-        _log.warning("gallery %s changed under the load beyond what its log still tells, loading again", name)
-
-
-def _position(script: GalleryScript, name: str) -> tuple[int, str]:
-    meta: Any = script.client.hmget(script.key(name, "meta"), "sequence", "epoch")
-    sequence, epoch = meta
-    if sequence is None or epoch is None:
-        raise UnknownGallery(f"there is no gallery {name}")
-    return int(sequence), epoch.decode()
-
-
-def _read_parts(script: GalleryScript, name: str) -> Snapshot:
-    fields = (
-        "model_id",
-        "dimension",
-        "epoch",
-        "sequence",
-        "next_slot",
-        "next_subject",
-        "settings",
-        "vectors",
-        "sealed",
-    )
-    meta: Any = script.client.hmget(script.key(name, "meta"), *fields)
-    if meta[0] is None:
-        raise UnknownGallery(f"there is no gallery {name}")
-    model_id, dimension, epoch, sequence, slots, subjects, settings, own, sealed = (
-        (value or OWN_SET).decode() for value in meta
-    )
-    packed_as = script.rows.of(name, epoch, int(dimension), sealed == "1")
-    snapshot = Snapshot(
-        *(name, model_id, int(dimension), epoch, int(sequence)), settings=from_json(GallerySettings, settings)
-    )
-    # Slots beyond next_slot and numbers beyond next_subject were first given after the number we began with: the log
-    # has them.
-    blocks = range((int(slots) + BLOCK_ROWS - 1) // BLOCK_ROWS)
-    at_once = max(1, _BYTES_AT_ONCE // (BLOCK_ROWS * packed_as.width))
-    for start in blocks[::at_once]:
-        some = blocks[start : start + at_once]
-        with script.client.pipeline(transaction=False) as pipe:
-            for block in some:
-                # Of the model read above, also should the gallery change its model now: it then writes another set.
-                pipe.get(script.key(name, f"{own}:{block}"))
-                pipe.get(script.key(name, f"o:{block}"))
-            replies = pipe.execute()
-        for packed, owned in zip(replies[::2], replies[1::2], strict=True):
-            _add_block(snapshot, packed_as, packed or b"", owned or b"")
-    chunks = range(int(subjects) // _NAMES_CHUNK + 1)
-    for start in chunks[::_NAMES_AT_ONCE]:
-        with script.client.pipeline(transaction=False) as pipe:
-            for chunk in chunks[start : start + _NAMES_AT_ONCE]:
-                pipe.get(script.key(name, f"n:{chunk}"))
-            lines = b"".join(part or b"" for part in pipe.execute())
-        with not_collecting():
-            listed = json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]")
-            snapshot.names.update({number: (subject_id, subject) for number, subject_id, subject in listed})
-    return snapshot
-
-
-def _add_block(snapshot: Snapshot, packed_as: Rows, packed: bytes, owned: bytes) -> None:
-    vectors, altered = packed_as.unpack(packed)
-    owners = np.frombuffer(owned, OWNER)
-    # The two are read one after the other, and grow together: what one has more of, the log tells of.
-    rows = min(len(vectors), len(owners))
-    snapshot.blocks.append(vectors[:rows])
-    snapshot.owners.append(owners["number"][:rows].astype(np.int32))
-    snapshot.owners[-1][[row for row in altered if row < rows]] = FREE
-    snapshot.qualities.append(owners["quality"][:rows].astype(np.float32))
 
 
 def _within_timeout(client: redis.Redis, block_ms: int) -> int:

@@ -1,7 +1,7 @@
 """Runs the galleries' Lua script, and turns what it answers into results or errors. gallery.lua documents the keys."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha1
@@ -31,6 +31,10 @@ _PARTS = (
     *("subjects", "slots", "enrol", "change", "undo", "forget", "trim"),
     *("read", "migrate", "reseal", "holdings", "run"),
 )
+
+#: Of the script that only follows a log, which each worker does a hundred times a second: a server makes every function
+#: of a script anew each time that it runs.
+_FOLLOWING, _FOLLOWING_PARTS = "changes", ("subjects", "slots", "read", "run")
 
 Call = tuple[Any, ...]
 
@@ -67,12 +71,15 @@ class GalleryScript:
                 self.client.delete(request)
         return checked(name, reply, subject, new)
 
-    def run(self, calls: Sequence[Call], *requests: str) -> list[Any]:
+    def run(self, calls: Sequence[Call], *requests: str, beside: Callable[[Any], object] | None = None) -> list[Any]:
         """Run operations in one round trip: (gallery, operation, *arguments) each; their raw replies. requests: the key
-        of the answer, for a change."""
-        text, digest = self._script
+        of the answer, for a change. beside: adds commands to the pipeline; their replies come first."""
+        following = all(operation == _FOLLOWING for _, operation, *_ in calls)
+        text, digest = self._following_script if following else self._script
         for attempt in range(2):
             with self.client.pipeline(transaction=False) as pipe:
+                if beside is not None:
+                    beside(pipe)
                 for name, *arguments in calls:
                     keys = self.key(name), f"{self.prefix}:galleries", *requests
                     pipe.evalsha(digest, len(keys), *keys, *arguments)
@@ -88,11 +95,19 @@ class GalleryScript:
 
     @cached_property
     def _script(self) -> tuple[str, str]:
-        folder = files("kith.backends")
-        names = ("gallery.lua", *(f"gallery_{part}.lua" for part in _PARTS))
-        text = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
-        # Redis names scripts by SHA-1; nothing is protected by it.
-        return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return _made_of(_PARTS)
+
+    @cached_property
+    def _following_script(self) -> tuple[str, str]:
+        return _made_of(_FOLLOWING_PARTS)
+
+
+def _made_of(parts: Sequence[str]) -> tuple[str, str]:
+    folder = files("kith.backends")
+    names = ("gallery.lua", *(f"gallery_{part}.lua" for part in parts))
+    text = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+    # Redis names scripts by SHA-1; nothing is protected by it.
+    return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def checked(name: str, reply: list[Any], subject: str = "", new: str = "") -> list[Any]:

@@ -7,7 +7,8 @@ import numpy as np
 import redis
 
 from kith.backends.gallery_redis_listing import settings_as_kept
-from kith.backends.gallery_redis_log import OWNER, read_snapshot
+from kith.backends.gallery_redis_log import OWNER
+from kith.backends.gallery_redis_snapshot import read_snapshot
 from kith.backends.gallery_rows import RowFormats, Rows
 from kith.backends.gallery_script import Call, GalleryScript, checked
 from kith.backends.redis_errors import mapped_redis_errors

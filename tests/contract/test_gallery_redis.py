@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import redis
 
-from kith.backends import gallery_redis_log
+from kith.backends import gallery_redis_snapshot
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.valkey_embedded import EmbeddedValkey
@@ -109,7 +109,7 @@ class MeddledPipeline:
 class TestSnapshotsUnderWrites:
     @pytest.fixture
     def written(self, redis_client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch) -> RedisGalleryStore:
-        monkeypatch.setattr(gallery_redis_log, "_BYTES_AT_ONCE", 1)
+        monkeypatch.setattr(gallery_redis_snapshot, "_BYTES_AT_ONCE", 1)
         store = RedisGalleryStore(redis_client, prefix)
         store.create("door", model_id="m", dimension=DIMENSION)
         store.enrol("door", [face(f"n{seed % 700}", seed) for seed in range(2500)])
@@ -156,7 +156,7 @@ class TestSnapshotsUnderWrites:
                     written.configure("door", GallerySettings(cutoff=chance.random()))
 
         meddled: Any = Meddled(redis_client, act)
-        snapshot = gallery_redis_log.read_snapshot(GalleryScript(meddled, prefix), "door")
+        snapshot = gallery_redis_snapshot.read_snapshot(GalleryScript(meddled, prefix), "door")
         quiet = written.snapshot("door")
         assert quiet.sequence >= snapshot.sequence > 2500
         assert_nothing_unowned(snapshot)
@@ -228,7 +228,7 @@ class TestSnapshotsUnderWrites:
 
         seen: list[str] = []
         meddled: Any = Meddled(redis_client, act)
-        snapshot = gallery_redis_log.read_snapshot(GalleryScript(meddled, prefix), "door")
+        snapshot = gallery_redis_snapshot.read_snapshot(GalleryScript(meddled, prefix), "door")
         assert "late" not in content(snapshot)
         assert numbers == [2502]
         assert snapshot.sequence >= 2502
@@ -244,7 +244,7 @@ class TestSnapshotsUnderWrites:
 
         seen: list[str] = []
         meddled: Any = Meddled(redis_client, act)
-        snapshot = gallery_redis_log.read_snapshot(GalleryScript(meddled, prefix), "door")
+        snapshot = gallery_redis_snapshot.read_snapshot(GalleryScript(meddled, prefix), "door")
         assert "n1" not in content(snapshot)
         assert_nothing_unowned(snapshot)
 
@@ -261,7 +261,7 @@ class TestSnapshotsUnderWrites:
 
         meddled: Any = Meddled(redis_client, act)
         script = GalleryScript(meddled, prefix)
-        snapshot = gallery_redis_log.read_snapshot(script, "door")
+        snapshot = gallery_redis_snapshot.read_snapshot(script, "door")
         assert "loading again" in caplog.text
         assert content(snapshot) == content(written.snapshot("door"))
 

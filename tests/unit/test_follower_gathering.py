@@ -1,7 +1,7 @@
 """A follower of a gallery that changes all the time gathers changes: each read costs it and the server."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -27,14 +27,14 @@ class Busy(MemoryGalleryStore):
         self.reads: list[tuple[float, int, int]] = []
 
     def changes_many(
-        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000
+        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000, likely: Collection[str] = ()
     ) -> dict[str, list[Change]]:
-        self.reads.append((time.monotonic(), after["door"], block_ms))
+        self.reads.append((time.monotonic(), after["door"], 0 if likely else block_ms))
         if self.left:
             self.left -= 1
             vector = np.array([1, 0], np.float32)
             self.enrol("door", [Enrolment(f"Ann {self.left}", f"t{self.left}", vector, "key", 0.5, "m")])
-        return super().changes_many(after, block_ms=block_ms, limit=limit)
+        return super().changes_many(after, block_ms=block_ms, limit=limit, likely=likely)
 
 
 def test_while_changes_keep_coming_the_log_is_read_at_a_slow_pace_and_what_came_is_applied_before_each_pause(

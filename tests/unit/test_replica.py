@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -199,10 +199,10 @@ class Faulty(MemoryGalleryStore):
             raise self.fault
 
     def changes_many(
-        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000
+        self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000, likely: Collection[str] = ()
     ) -> dict[str, list[Change]]:
         self._maybe()
-        found = super().changes_many(after, block_ms=block_ms, limit=limit)
+        found = super().changes_many(after, block_ms=block_ms, limit=limit, likely=likely)
         self._maybe()
         return found
 
