@@ -133,8 +133,8 @@ def gaps_taken() -> Iterator[None]:
 
     For whoever lets buffers grow while what is freed is overwritten, and to be entered before that: a buffer that grows
     into a gap frees the rest of it again, and so has all of the gap overwritten each time. Beside the two gigabytes
-    that a gallery had left, another one took minutes to be read. The gaps' pages go to the kernel: there is no more
-    memory in use for it.
+    that a gallery had left, another one took minutes to be read. The gaps' pages go to the kernel: while it
+    lasts, no memory is in use for them.
     """
     library = _glibc()
     if library is None:
@@ -149,14 +149,18 @@ def gaps_taken() -> Iterator[None]:
     finally:
         for piece in taken:
             library.free(piece)
+        library.malloc_trim(0)
 
 
 def _gaps(library: ctypes.PyDLL, size: int, end: int) -> Iterator[int]:
-    """Pieces of `size` bytes, taken, until one is at the end."""
+    """Pieces of `size` bytes, taken and zeroed, until one is at the end."""
     while piece := library.malloc(size):
         if piece >= end:
             library.free(piece)
             return
+        # Who wipes free memory meanwhile cannot get at it; and somebody else who has what is freed overwritten has had
+        # it filled just now.
+        _zero(library, piece)
         yield piece
 
 

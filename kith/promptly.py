@@ -30,12 +30,17 @@ class Promptly(Generic[Answer]):
         with self._lock:
             asked = self._asked
             if asked is None:
-                asked = self._asked = Future()
+                asked = Future()
                 # Not a pool's thread: the process would wait for it before it ends.
                 threading.Thread(target=self._answer, args=(asked,), name="kith-promptly", daemon=True).start()
+                # Only now: one that could not be started would be waited for by all who ask later.
+                self._asked = asked
         try:
             return asked.result(self._within_s)
         except TimeoutError:
+            if asked.done():
+                # It was the answer.
+                raise
             raise StateUnavailable(f"{self._who} has not answered for {self._within_s:g} s") from None
 
     def _answer(self, asked: "Future[Answer]") -> None:

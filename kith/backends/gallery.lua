@@ -1,7 +1,8 @@
 --[[ Galleries in Redis: the key schema and how it is written. gallery_subjects.lua and gallery_slots.lua hold
   what every change is made of; gallery_enrol.lua, gallery_change.lua and gallery_forget.lua the changes, gallery_undo.lua
   takes them back; gallery_read.lua reads, gallery_migrate.lua moves to another model. All are sent as one script, this file
-  first and gallery_run.lua last.
+  first and gallery_run.lua last; those who follow the journal, a hundred times a second each, run a shorter one of what
+  reading it needs.
 
   {prefix}:galleries           set     names of all galleries
   with g = {prefix}:g:{name}:

@@ -199,7 +199,7 @@ class MemoryGalleryStore:
     def changes_many(
         self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000, likely: Collection[str] = ()
     ) -> dict[str, list[Change]]:
-        deadline = time.monotonic() + (0 if likely else block_ms / 1000)
+        deadline = time.monotonic() + (0 if any(name in likely for name in after) else block_ms / 1000)
         with self._changed:
             while True:
                 found = {

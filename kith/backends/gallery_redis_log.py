@@ -1,7 +1,6 @@
 """Reading a gallery's log out of Redis, to follow it and to look back. gallery.lua documents the keys."""
 
 import json
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,8 +17,6 @@ from kith.journal import Change, Op
 from kith.subjects import HistoryEntry
 from kith.wiping import wiped_when_dropped
 from kith.wire import from_json
-
-_log = logging.getLogger(__name__)
 
 #: A blocking read must come back before the client's socket gives up on it.
 _SOCKET_MARGIN_MS = 500

@@ -87,7 +87,8 @@ class GalleryScript:
                     return pipe.execute()
                 except redis.exceptions.NoScriptError:
                     # A new or restarted server. Should some have run before the script was flushed, then running all
-                    # again changes nothing: what is sent together are enrolments, which know their template ids.
+                    # again changes nothing: what is sent together are enrolments, which know their template ids, or
+                    # reads.
                     if attempt:
                         raise
             self.client.script_load(text)

@@ -44,7 +44,7 @@ class Product(Protocol):
 
 
 class FbgemmProduct:
-    """The quickest for few probes, where there is no VNNI."""
+    """The quickest for few probes on many processors."""
 
     levels = SEVEN_BITS
 

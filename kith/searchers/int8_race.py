@@ -96,7 +96,7 @@ def _search(groups: list[Group], batch: int) -> None:
 
 
 def _quickest(run: Callable[[], object]) -> float:
-    # The first time a library prepares itself.
+    # The first time a library prepares itself: for torch's own product as in any search, for the others see Weights.
     run()
     spans: list[float] = []
     while len(spans) < _TURNS and sum(spans) < _ENOUGH_S:

@@ -36,7 +36,7 @@ from producers.api.problems import Problem, of_error, of_http, of_validation
 from producers.api.routers import ROUTERS
 from producers.api.tracing import NoSpans, Spans, Tracing
 from producers.api.v1 import decisions, events
-from producers.api.v1.health import readiness_of
+from producers.api.v1.health import Asking
 
 
 def create_app(doors: Doors, spans: Spans | None = None, shown: Instruments | None = None) -> FastAPI:
@@ -73,7 +73,7 @@ def create_app(doors: Doors, spans: Spans | None = None, shown: Instruments | No
         lifespan=lifespan, openapi_tags=openapi.TAGS, separate_input_output_schemas=False,
     )  # fmt: skip
     app.state.doors, app.state.callers, app.state.completions = doors, Callers(doors), completions
-    app.state.readiness = readiness_of(client.ledger)
+    app.state.readiness = Asking(client.ledger)
     app.state.accepting = Accepting(client)
     app.state.pages, app.state.distributions = Pages(), Remembered()
     fetcher = Fetcher(doors.settings.limits.image_bytes)

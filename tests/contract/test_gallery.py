@@ -509,6 +509,31 @@ class TestLog:
         later.join()
         assert store.changes_many({}) == {}
 
+    def test_who_probably_has_news_is_asked_at_once_and_nobody_else_is_passed_over(self, store: GalleryStore) -> None:
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        store.create("yard", model_id="m", dimension=DIMENSION)
+        after = {"door": 0, "gate": 0, "yard": 0, "unknown": 5}
+        began = time.monotonic()
+
+        def news(*likely: str) -> dict[str, list[int]]:
+            found = store.changes_many(after, block_ms=60_000, likely=likely)
+            return {name: [change.sequence for change in changes] for name, changes in found.items()}
+
+        assert news("door") == {}, "there is nothing, and nobody waits for it"
+        store.enrol("gate", [face("Ann", 1), face("Cid", 2)])
+        assert news("door") == {"gate": [1, 2]}
+        assert news("gate") == {"gate": [1, 2]}
+        store.enrol("door", [face("Bob", 3)])
+        assert news("door") == news("door", "gate") == news("unknown", "gate") == {"door": [1], "gate": [1, 2]}
+        store.trim("gate", -1)
+        for likely in ("door", "gate"):
+            found = store.changes_many({"door": 1, "gate": 0}, block_ms=60_000, likely=[likely])
+            assert {name: [change.op for change in changes] for name, changes in found.items()} == {"gate": [Op.RELOAD]}
+        # Who is not followed is not asked for, and says nothing about those who are: then there is a wait, for news.
+        assert store.changes_many({"door": 0}, block_ms=60_000, likely=["strange"]).keys() == {"door"}
+        assert store.changes_many({"yard": 0}, block_ms=60, likely=["strange"]) == {}
+        assert time.monotonic() - began < 50
+
     def test_a_trimmed_log_keeps_its_newest_entry_and_tells_who_is_behind_to_load_afresh(
         self, store: GalleryStore
     ) -> None:

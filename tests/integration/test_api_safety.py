@@ -2,15 +2,21 @@
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
 from kith.api_keys import Scope
+from kith.backends.gallery_redis import RedisGalleryStore
 from tests.http_door import House, crop, front
+
+#: Of the framework, for requests.
+_THREADS = 40
 
 SECTIONS: dict[str, dict[str, object]] = {
     "api": {"body_bytes": 100_000, "body_s": 0.5, "origins": ["https://desk.example.org"], "key_cache_s": 60},
@@ -112,6 +118,30 @@ class TestFaults:
         assert answer.json()["code"] == "state_unavailable"
         assert int(answer.headers["retry-after"]) >= 1
         assert httpx.get(f"{door.url}/healthz").status_code == 200
+
+    def test_with_all_threads_of_requests_waiting_for_redis_it_is_ready_as_long_as_redis_answers_it(
+        self, door: House, admin: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waiting, let_go = threading.Semaphore(0), threading.Event()
+        listing = RedisGalleryStore.galleries
+
+        def slow(store: RedisGalleryStore) -> Any:
+            waiting.release()
+            assert let_go.wait(60)
+            return listing(store)
+
+        monkeypatch.setattr(RedisGalleryStore, "galleries", slow)
+        headers = {"authorization": admin.headers["authorization"]}
+        with ThreadPoolExecutor(_THREADS) as callers:
+            url = f"{door.url}/v1/galleries"
+            asked = [callers.submit(httpx.get, url, headers=headers, timeout=60) for _ in range(_THREADS)]
+            try:
+                for _ in range(_THREADS):
+                    assert waiting.acquire(timeout=30)
+                assert httpx.get(f"{door.url}/readyz", timeout=10).status_code == 200
+            finally:
+                let_go.set()
+            assert {each.result().status_code for each in asked} == {200}
 
 
 class TestCors:

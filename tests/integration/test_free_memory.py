@@ -178,6 +178,45 @@ print(*map(in_a_gap, sizes))
 """
 
 
+FORGOTTEN = """
+from workers.memory import keep_memory, restart_with_one_heap
+restart_with_one_heap()
+keep_memory()
+import os, sys
+import numpy as np
+from kith.free_memory import gaps_taken, overwriting_freed, wipe_free_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+mark, pieces = int(sys.argv[1]), int(sys.argv[2])
+held = [np.full(1_000_000 // 8 + each, mark if each % 2 else 1, np.uint64) for each in range(pieces)]
+del held[1::2]
+before = resident()
+with gaps_taken():
+    # As a forget in another thread does, and what it has overwritten until it wipes again.
+    wipe_free_memory()
+    with overwriting_freed():
+        print(flush=True)
+        sys.stdin.readline()
+        with gaps_taken():
+            print((resident() - before) >> 20, flush=True)
+print((resident() - before) >> 20, flush=True)
+"""
+
+
+def test_a_forget_while_gaps_are_taken_leaves_nothing_in_them_and_they_take_no_memory() -> None:
+    command = [sys.executable, "-c", FORGOTTEN, str(MARK), "200"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+        marks = RUN_BYTES // 8 * MARK.to_bytes(8, "little")
+        assert count(process.pid, marks)[marks] == 0
+        grown = process.communicate("\n")[0].split()
+    # A hundred gaps of a megabyte each. One piece at a time may be filled before its pages go back.
+    assert [int(each) < 40 for each in grown] == [True, True], grown
+
+
 def test_nothing_large_comes_from_a_gap_of_the_heap_while_those_are_taken() -> None:
     told = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines() == [" ".join(["False"] * 4), " ".join(["True"] * 4)]

@@ -1,4 +1,4 @@
-"""Products of int8 by the libraries within torch: exact for the largest codes, taken where they are quicker."""
+"""Products of int8 by the libraries within torch: exact for the largest codes there are."""
 
 import numpy as np
 import pytest

@@ -53,16 +53,37 @@ def test_who_hangs_is_away_after_a_while_and_is_not_asked_again_until_that_is_ov
     deadline = time.monotonic() + 30
     while promptly._asked is not None and time.monotonic() < deadline:
         time.sleep(0.01)
+    promptly._within_s = 30
     assert promptly() == 2
 
 
 def test_callers_that_meet_share_one_question() -> None:
     hanging = Hanging()
-    promptly = Promptly(hanging, "the oracle", 30)
+    promptly = Promptly(hanging, "the oracle", 0.05)
     with ThreadPoolExecutor(4) as threads:
+        # Each gives up before the oracle is let go, so that all of them have asked by then.
         answers = [threads.submit(promptly) for _ in range(4)]
+        assert [type(each.exception(30)) for each in answers] == [StateUnavailable] * 4
         assert hanging.asking.wait(30)
-        # All four wait by now, or come while it hangs; nobody can tell which.
-        time.sleep(0.1)
         hanging.let_go.set()
-        assert [each.result(30) for each in answers] == [1] * 4
+    assert hanging.asked == 1
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_of_that_question_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    promptly = Promptly(lambda: 1, "the oracle", 30)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError, match="new thread"):
+            promptly()
+    assert promptly() == 1
+
+
+def test_a_question_whose_answer_is_that_time_ran_out_says_so() -> None:
+    def ask() -> None:
+        raise TimeoutError("the broker's own")
+
+    with pytest.raises(TimeoutError, match="the broker's own"):
+        Promptly(ask, "the oracle", 30)()

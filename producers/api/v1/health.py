@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -12,6 +12,9 @@ from kith.promptly import Promptly
 from producers.api.openapi import NO_KEY
 
 router = APIRouter(tags=["health"])
+
+#: Callers that wait for an answer at a time; it is one and the same answer.
+_AT_ONCE = 40
 
 
 class Health(BaseModel):
@@ -34,18 +37,25 @@ async def health() -> Health:
     return Health()
 
 
+class Asking:
+    """Asks `ledger` whether requests can be served."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        def ask() -> Readiness:
+            return Readiness(open_jobs=ledger.open_count(), workers=len(ledger.workers()))
+
+        self._promptly = Promptly(ask, "Redis")
+        # Not those of requests, which wait for the same Redis, and longer.
+        self._threads = CapacityLimiter(_AT_ONCE)
+
+    async def answer(self) -> Readiness:
+        """After seconds at most. Raises StateUnavailable."""
+        return await to_thread.run_sync(self._promptly, limiter=self._threads)
+
+
 @router.get("/readyz", summary="Can requests be served?", openapi_extra=NO_KEY)
 async def readiness(request: Request) -> Readiness:
     """503 while Redis does not answer, after two seconds at most. Without workers it is ready all the same: jobs are
     accepted and wait."""
-    promptly: Promptly[Readiness] = request.app.state.readiness
-    return await to_thread.run_sync(promptly)
-
-
-def readiness_of(ledger: Ledger) -> Promptly[Readiness]:
-    """What `readiness` asks, made once for an application."""
-
-    def ask() -> Readiness:
-        return Readiness(open_jobs=ledger.open_count(), workers=len(ledger.workers()))
-
-    return Promptly(ask, "Redis")
+    asking: Asking = request.app.state.readiness
+    return await asking.answer()
