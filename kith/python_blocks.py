@@ -67,7 +67,7 @@ def wipe_python_blocks() -> int:
         for block in taken:
             python.PyObject_Free(block)
     if left <= 0:
-        _log.warning("of what small objects left in memory, %d MB were overwritten, and there is more", wiped >> 20)
+        _log.warning("of what small objects left in memory %d MB were overwritten, there may be more", wiped >> 20)
     return wiped
 
 
