@@ -39,14 +39,28 @@ def read_changes(
             names = _with_news(script, names, heard)
     changes: dict[str, list[Change]] = {}
     while names:
-        beside = partial(Pipeline.xread, streams=_logs(script, others, after), count=1) if others else None
         # The replies are vectors, and who they are of may be forgotten tomorrow.
         with overwriting_freed():
-            replies = script.run([(name, "changes", after[name], limit) for name in names], beside=beside)
-            heard = replies.pop(0) if others else None
-            _read_entries(script, names, replies, after, changes)
+            heard = _ask(script, names, others, after, limit, changes)
         names, others = _with_news(script, others, heard), []
     return changes
+
+
+def _ask(
+    script: GalleryScript,
+    names: Sequence[str],
+    others: Sequence[str],
+    after: Mapping[str, int],
+    limit: int,
+    changes: dict[str, list[Change]],
+) -> Any:
+    """Read `names` into `changes`; what XREAD answers about `others`. A function, so that the replies are dropped
+    before it returns: while what is freed is overwritten."""
+    beside = partial(Pipeline.xread, streams=_logs(script, others, after), count=1) if others else None
+    replies = script.run([(name, "changes", after[name], limit) for name in names], beside=beside)
+    heard = replies.pop(0) if others else None
+    _read_entries(script, names, replies, after, changes)
+    return heard
 
 
 def _logs(script: GalleryScript, names: Sequence[str], after: Mapping[str, int]) -> dict[Any, Any]:
