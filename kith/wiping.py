@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kith.blas_buffers import wipe_blas_buffers
-from kith.free_memory import wipe_free_memory
+from kith.free_memory import overwriting_freed, wipe_free_memory
 from kith.python_blocks import wipe_python_blocks
 from kith.stack_memory import wipe_stack
 
@@ -61,8 +61,10 @@ def wipe_leftovers() -> None:
     Not reached is memory in use: a piece that somebody was given meanwhile has an end that he may not need, and a few
     numbers of a vector stay there.
     """
-    # Cycles first: what only a cycle holds is not free yet.
-    gc.collect()
+    # Cycles first: what only a cycle holds is not free yet. Overwritten at once: the next line may load a library, and
+    # the loader keeps small pieces of memory for good.
+    with overwriting_freed():
+        gc.collect()
     wipe_blas_buffers()
     wipe_python_blocks()
     wipe_free_memory()

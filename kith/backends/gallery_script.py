@@ -85,12 +85,15 @@ class GalleryScript:
                     pipe.evalsha(digest, len(keys), *keys, *arguments)
                 try:
                     return pipe.execute()
-                except redis.exceptions.NoScriptError:
+                except redis.exceptions.NoScriptError as fault:
                     # A new or restarted server. Should some have run before the script was flushed, then running all
                     # again changes nothing: what is sent together are enrolments, which know their template ids, or
                     # reads.
                     if attempt:
                         raise
+                    # redis-py holds it among the replies, in a frame that it holds: a cycle, and in it would stay what
+                    # our callers go on to read, vectors too, until it is collected.
+                    fault.__traceback__ = None
             self.client.script_load(text)
         raise AssertionError("unreachable")
 

@@ -1,8 +1,10 @@
 """The Redis store alone: snapshots under writes, a full server, a server that goes, and what a forget leaves behind."""
 
+import gc
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -407,6 +409,25 @@ class TestRedisOnly:
             store.create("door", model_id="m", dimension=DIMENSION)
             redis_client.script_flush()
             assert store.enrol("door", [face("Ann", number)]) == [number + 1]
+
+    def test_what_is_read_after_a_script_was_loaded_again_stays_in_no_cycle(
+        self, redis_client: redis.Redis, prefix: str
+    ) -> None:
+        store = RedisGalleryStore(redis_client, prefix)
+        store.create("door", model_id="m", dimension=DIMENSION)
+        store.enrol("door", [face("Ann", 1)])
+        redis_client.script_flush()
+        gc.collect()
+        gc.disable()
+        try:
+            [change] = store.changes("door", 0)
+            assert change.vectors is not None
+            there = weakref.ref(change.vectors)
+            del change
+            assert there() is None
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
     def test_a_client_that_decodes_replies_is_refused(self, valkey: EmbeddedValkey) -> None:
         with redis.Redis.from_url(valkey.url, decode_responses=True) as client, pytest.raises(Misconfigured):
