@@ -39,9 +39,6 @@ _SMALL_ARRAY, _SMALL_STEP, _SMALL_EACH = 1024, 4, 7
 #: glibc's M_PERTURB: the byte that freed memory is filled with, and what is handed out with its complement. 0: neither.
 _M_PERTURB, _FILLER = -6, 0x55
 
-#: Sizes of the pieces that gaps are taken in.
-_GAPS = (16 << 20, 1 << 20, 1 << 18, 1 << 16)
-
 _overwriting = 0
 _overwriting_lock = threading.Lock()
 
@@ -125,43 +122,6 @@ def _overwrite(library: ctypes.PyDLL, change: int) -> None:
         _overwriting += change
         if _overwriting == max(change, 0):
             library.mallopt(_M_PERTURB, _FILLER if _overwriting else 0)
-
-
-@contextmanager
-def gaps_taken() -> Iterator[None]:
-    """While it lasts, the gaps of the heap are not free: large pieces come from its end. Without glibc nothing.
-
-    For whoever lets buffers grow while what is freed is overwritten, and to be entered before that: a buffer that grows
-    into a gap frees the rest of it again, and so has all of the gap overwritten each time. Beside the two gigabytes
-    that a gallery had left, another one took minutes to be read. The gaps' pages go to the kernel: while it
-    lasts, no memory is in use for them.
-    """
-    library = _glibc()
-    if library is None:
-        yield
-        return
-    library.malloc_trim(0)
-    # Where memory begins that is at the end.
-    end = (library.sbrk(0) or 0) - library.mallinfo2().keepcost
-    taken = [piece for size in _GAPS for piece in _gaps(library, size, end)]
-    try:
-        yield
-    finally:
-        for piece in taken:
-            library.free(piece)
-        library.malloc_trim(0)
-
-
-def _gaps(library: ctypes.PyDLL, size: int, end: int) -> Iterator[int]:
-    """Pieces of `size` bytes, taken and zeroed, until one is at the end."""
-    while piece := library.malloc(size):
-        if piece >= end:
-            library.free(piece)
-            return
-        # Who wipes free memory meanwhile cannot get at it; and somebody else who has what is freed overwritten has had
-        # it filled just now.
-        _zero(library, piece)
-        yield piece
 
 
 def _wipe_small_arrays() -> None:

@@ -9,17 +9,17 @@ import numpy as np
 from kith.backends.gallery_redis_log import OWNER, read_changes
 from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript
+from kith.backends.straight_values import Value, read_values
 from kith.collecting import not_collecting
 from kith.errors import UnknownGallery
-from kith.free_memory import gaps_taken, overwriting_freed
+from kith.free_memory import overwriting_freed
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Op, Snapshot
 from kith.wire import from_json
 
 _log = logging.getLogger(__name__)
 
-#: Bytes of blocks read in one round trip, about: a block of 512 numbers. The client copies a reply each time its buffer
-#: grows, and what it copies then should stay in the processor's cache.
+#: Bytes of blocks read in one round trip, about: a block of 512 numbers.
 _BYTES_AT_ONCE = 2 << 20
 #: Chunks of names read in one round trip, and subjects in each.
 _NAMES_AT_ONCE = 64
@@ -44,7 +44,7 @@ def read_snapshot(script: GalleryScript, name: str) -> Snapshot:
       that forget (`early`). We then read on until the forget itself: only from there on is the subject gone in truth.
     """
     while True:
-        with gaps_taken(), overwriting_freed():
+        with overwriting_freed():
             snapshot = _read_parts(script, name)
         # Read after the parts: up to here at least the log must be replayed, as the parts may know of it.
         target, epoch = _position(script, name)
@@ -95,29 +95,23 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
     blocks = range((int(slots) + BLOCK_ROWS - 1) // BLOCK_ROWS)
     at_once = max(1, _BYTES_AT_ONCE // (BLOCK_ROWS * packed_as.width))
     for start in blocks[::at_once]:
-        some = blocks[start : start + at_once]
-        with script.client.pipeline(transaction=False) as pipe:
-            for block in some:
-                # Of the model read above, also should the gallery change its model now: it then writes another set.
-                pipe.get(script.key(name, f"{own}:{block}"))
-                pipe.get(script.key(name, f"o:{block}"))
-            replies = pipe.execute()
-        for packed, owned in zip(replies[::2], replies[1::2], strict=True):
-            _add_block(snapshot, packed_as, packed or b"", owned or b"")
+        # Of the model read above, also should the gallery change its model now: it then writes another set.
+        keys = [script.key(name, part) for at in blocks[start : start + at_once] for part in (f"{own}:{at}", f"o:{at}")]
+        values = read_values(script.client, keys)
+        for packed, owned in zip(values[::2], values[1::2], strict=True):
+            _add_block(snapshot, packed_as, packed, owned)
     chunks = range(int(subjects) // _NAMES_CHUNK + 1)
     for start in chunks[::_NAMES_AT_ONCE]:
-        with script.client.pipeline(transaction=False) as pipe:
-            for chunk in chunks[start : start + _NAMES_AT_ONCE]:
-                pipe.get(script.key(name, f"n:{chunk}"))
-            lines = b"".join(part or b"" for part in pipe.execute())
+        keys = [script.key(name, f"n:{chunk}") for chunk in chunks[start : start + _NAMES_AT_ONCE]]
+        lines = b"".join(value.data for value in read_values(script.client, keys))
         with not_collecting():
             listed = json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]")
             snapshot.names.update({number: (subject_id, subject) for number, subject_id, subject in listed})
     return snapshot
 
 
-def _add_block(snapshot: Snapshot, packed_as: Rows, packed: bytes, owned: bytes) -> None:
-    vectors, altered = packed_as.unpack(packed)
+def _add_block(snapshot: Snapshot, packed_as: Rows, packed: Value, owned: Value) -> None:
+    vectors, altered = packed_as.unpack(packed.data)
     owners = np.frombuffer(owned, OWNER)
     # The two are read one after the other, and grow together: what one has more of, the log tells of.
     rows = min(len(vectors), len(owners))

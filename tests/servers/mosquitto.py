@@ -80,7 +80,7 @@ class Mosquitto:
     def _set_up(self, home: Path) -> None:
         passwords = home / "passwords"
         subprocess.run([_PASSWORDS, "-b", "-c", str(passwords), USER, PASSWORD], check=True, capture_output=True)
-        _certificate(home / "broker.pem", home / "broker.key")
+        self_signed(home / "broker.pem", home / "broker.key")
         (home / "mosquitto.conf").write_text(
             "per_listener_settings false\nallow_anonymous false\npersistence false\n"
             f"password_file {passwords}\nlog_dest stderr\n"
@@ -92,7 +92,7 @@ class Mosquitto:
         )
 
 
-def _certificate(certificate: Path, key: Path) -> None:
+def self_signed(certificate: Path, key: Path) -> None:
     """A self-signed one for 127.0.0.1, good for a day."""
     made = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
