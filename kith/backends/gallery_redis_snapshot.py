@@ -19,8 +19,8 @@ from kith.wire import from_json
 
 _log = logging.getLogger(__name__)
 
-#: Bytes of blocks read in one round trip, about: a block of 512 numbers.
-_BYTES_AT_ONCE = 2 << 20
+#: Bytes of blocks read in one round trip, about; the server holds as many for us meanwhile.
+_BYTES_AT_ONCE = 8 << 20
 #: Chunks of names read in one round trip, and subjects in each.
 _NAMES_AT_ONCE = 64
 _NAMES_CHUNK = 1024
