@@ -8,6 +8,8 @@ Probes then have codes of seven bits, shifted to 1…127: 2 · 127 · 127 < 2¹�
 are exact, and so are they as float32, in which both answer, as long as they stay below 2²⁴ (`are_whole`).
 """
 
+import math
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -129,12 +131,16 @@ class Weights:
         return products
 
 
-def contenders(width: int) -> list[Product]:
-    """Those that are here, multiply rows of `width` numbers, and are right about the largest codes there are."""
+def contenders(width: int, *, patience_s: float = math.inf) -> list[Product]:
+    """Those that are here, multiply rows of `width` numbers, and are right about the largest codes there are.
+
+    patience_s: who takes longer for the products of one probe with a thousand rows is not looked at any further. A
+    library that has nothing better for a processor multiplies in a plain loop, and to check that one takes a second.
+    """
     every: list[Product] = [SignedOneDnnProduct(), OneDnnProduct()]
     if width % _TILE == 0:
         every.append(FbgemmProduct())
-    return [product for product in every if are_whole(product.levels, width) and _is_exact(product, width)]
+    return [product for product in every if are_whole(product.levels, width) and _is_exact(product, width, patience_s)]
 
 
 def are_whole(levels: int, width: int) -> bool:
@@ -142,7 +148,7 @@ def are_whole(levels: int, width: int) -> bool:
     return 127 * levels * width < 2**24
 
 
-def _is_exact(product: Product, width: int) -> bool:
+def _is_exact(product: Product, width: int, patience_s: float) -> bool:
     generator = torch.Generator().manual_seed(1)
     codes = torch.randint(-127, 128, (1024, width), dtype=torch.int8, generator=generator)
     codes[0], codes[1] = 127, -127
@@ -156,8 +162,19 @@ def _is_exact(product: Product, width: int) -> bool:
                 packed = product.pack(codes.numpy())
                 found = product.times(packed, probes.numpy())
                 same = np.array_equal(product.unpack(packed), codes.numpy())
+                slow = batch == 1 and _quicker_of_two(product, packed, probes.numpy()) > patience_s
         except (AttributeError, NotImplementedError, RuntimeError):
             return False
-        if not same or not torch.equal(found, probes.float() @ codes.float().t()):
+        if slow or not same or not torch.equal(found, probes.float() @ codes.float().t()):
             return False
     return True
+
+
+def _quicker_of_two(product: Product, packed: Any, probes: NDArray[np.int8]) -> float:
+    """Seconds. One of them may have been kept waiting by others."""
+    spans = []
+    for _ in range(2):
+        began = time.perf_counter()
+        product.times(packed, probes)
+        spans.append(time.perf_counter() - began)
+    return min(spans)

@@ -1,7 +1,12 @@
 """Products of int8 by the libraries within torch: exact for the largest codes there are."""
 
+import time
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from kith.searchers.int8_products import (
     EIGHT_BITS,
@@ -55,3 +60,20 @@ def test_a_library_that_is_not_there_or_errs_does_not_race(monkeypatch: pytest.M
     times = FbgemmProduct.times
     monkeypatch.setattr(FbgemmProduct, "times", lambda *given: times(*given) + 1)
     assert contenders(512) == []
+
+
+def test_a_library_that_only_has_a_slow_loop_is_not_checked_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    times = FbgemmProduct.times
+
+    def slow(self: FbgemmProduct, packed: Any, probes: NDArray[np.int8]) -> torch.Tensor:
+        batches.append(len(probes))
+        time.sleep(0.02)
+        return times(self, packed, probes)
+
+    monkeypatch.setattr(FbgemmProduct, "times", slow)
+    assert not any(isinstance(each, FbgemmProduct) for each in contenders(512, patience_s=0.01))
+    assert set(batches) == {1}
+    batches.clear()
+    assert any(isinstance(each, FbgemmProduct) for each in contenders(512, patience_s=60))
+    assert set(batches) > {1, 64}

@@ -58,7 +58,7 @@ def test_the_quickest_wins_if_it_is_enough_quicker_than_torchs_own(
     fbgemm: tuple[float, float],
     winner: Product | None,
 ) -> None:
-    monkeypatch.setattr(int8_race, "contenders", lambda _: [SIGNED, ONEDNN, FBGEMM])
+    monkeypatch.setattr(int8_race, "contenders", lambda *_, **__: [SIGNED, ONEDNN, FBGEMM])
     watch = Stopwatch({None: (1.0, 1.0), SIGNED: signed, ONEDNN: onednn, FBGEMM: fbgemm})
     monkeypatch.setattr(int8_race, "_quickest", watch)
     assert int8_race.fastest_product(512) is winner
@@ -67,7 +67,7 @@ def test_the_quickest_wins_if_it_is_enough_quicker_than_torchs_own(
 
 
 def test_whoever_is_far_behind_with_one_probe_is_not_waited_for_with_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_race, "contenders", lambda _: [SIGNED, ONEDNN])
+    monkeypatch.setattr(int8_race, "contenders", lambda *_, **__: [SIGNED, ONEDNN])
     watch = Stopwatch({None: (1.0, 1.0), SIGNED: (0.2, 0.2), ONEDNN: (5.0, 0.0)})
     monkeypatch.setattr(int8_race, "_quickest", watch)
     assert int8_race.fastest_product(512) is SIGNED
@@ -75,7 +75,7 @@ def test_whoever_is_far_behind_with_one_probe_is_not_waited_for_with_sixteen(mon
 
 
 def test_where_nobody_else_is_right_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_race, "contenders", lambda _: [])
+    monkeypatch.setattr(int8_race, "contenders", lambda *_, **__: [])
     watch = Stopwatch({})
     monkeypatch.setattr(int8_race, "_quickest", watch)
     assert int8_race.fastest_product(512) is None
