@@ -33,8 +33,8 @@ _FRESH_IN_A_ROW = 8
 #: Bytes taken beyond what was free at first, should others free as fast as we take.
 _MORE_BYTES = 64 << 20
 
-#: numpy keeps arrays of fewer bytes, so many of each size. Vectors are made of float32, of float64, or of rows of int8.
-_SMALL_ARRAY, _SMALL_STEP, _SMALL_EACH = 1024, 4, 7
+#: numpy keeps arrays of fewer bytes, so many of each size.
+_SMALL_ARRAY, _SMALL_EACH = 1024, 7
 
 #: glibc's M_PERTURB: the byte that freed memory is filled with, and what is handed out with its complement. 0: neither.
 _M_PERTURB, _FILLER = -6, 0x55
@@ -125,7 +125,7 @@ def _overwrite(library: ctypes.PyDLL, change: int) -> None:
 
 
 def _wipe_small_arrays() -> None:
-    for size in range(_SMALL_STEP, _SMALL_ARRAY, _SMALL_STEP):
+    for size in range(1, _SMALL_ARRAY):
         # Held together, or it would be the same one each time.
         held = [np.zeros(size, np.uint8) for _ in range(_SMALL_EACH)]
         del held

@@ -83,17 +83,21 @@ class GalleryScript:
                 for name, *arguments in calls:
                     keys = self.key(name), f"{self.prefix}:galleries", *requests
                     pipe.evalsha(digest, len(keys), *keys, *arguments)
+                replies = pipe.execute(raise_on_error=False)
+            faults = [each for each in replies if isinstance(each, Exception)]
+            if not faults:
+                return replies
+            # redis-py holds each of them in a frame that it holds: cycles, and with them stays what our callers go on
+            # to read, vectors too, until they are collected.
+            for fault in faults:
+                fault.__traceback__ = None
+            # A new or restarted server has no script. Should some have run before it was flushed, then running all
+            # again changes nothing: what is sent together are enrolments, which know their template ids, or reads.
+            if attempt or not isinstance(faults[0], redis.exceptions.NoScriptError):
                 try:
-                    return pipe.execute()
-                except redis.exceptions.NoScriptError as fault:
-                    # A new or restarted server. Should some have run before the script was flushed, then running all
-                    # again changes nothing: what is sent together are enrolments, which know their template ids, or
-                    # reads.
-                    if attempt:
-                        raise
-                    # redis-py holds it among the replies, in a frame that it holds: a cycle, and in it would stay what
-                    # our callers go on to read, vectors too, until it is collected.
-                    fault.__traceback__ = None
+                    raise faults[0]
+                finally:
+                    del replies, faults, fault
             self.client.script_load(text)
         raise AssertionError("unreachable")
 

@@ -1,14 +1,15 @@
 """Values of Redis read from the connection straight into arrays: `read_values`.
 
-redis-py reads a reply into a buffer that grows and cuts it out of that: of every byte there are three or four copies on
-the way. While what is freed is overwritten (kith.free_memory), as it is when vectors are read, all of them are written
-twice more, and a load waited longer for that than for the server.
+redis-py reads a reply into a buffer that grows and cuts it out of that: three or four copies of every byte. While what
+is freed is overwritten (kith.free_memory), as it is when vectors are read, each copy is written twice more; without
+them, a load of a gallery waits for the server.
 
-Here only what is expected is read: values, and that there are none. Whatever else comes, an error or a message of the
-server, a connection that went or is none of redis-py's own, and all is asked once more by redis-py, which knows what to
-do about it, or whose error says it.
+Only what is expected is read here: a value, or that there is none. When anything else comes, an error or a message of
+the server, when the connection goes, or when it is of a kind that has no socket to read from, redis-py asks for
+everything once more: it knows what to do about it, and where it does not, its error says what is wrong.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,15 @@ from numpy.typing import NDArray
 
 Value = NDArray[np.uint8]
 
-#: Bytes read beyond what is sure to come, to find where a line ends: of a value, too, which are copied from here.
+_log = logging.getLogger(__name__)
+
+#: Bytes read at a time to find the end of a line. What is read beyond it is the beginning of a value.
 _AHEAD = 64
 _END = b"\r\n"
 #: How RESP2 and RESP3 say that there is no value.
 _NONE = b"$-1", b"_"
+#: Redis has none that is larger (proto-max-bulk-len).
+_LARGEST = 512 << 20
 
 
 class Unexpected(Exception):
@@ -35,29 +40,36 @@ def read_values(client: redis.Redis, keys: Sequence[str]) -> list[Value]:
 
     For values of a kilobyte to a few megabytes. Raises what redis-py raises.
     """
-    try:
-        return _read(client, keys)
-    except (Unexpected, OSError, redis.exceptions.RedisError):
+    values = _read(client, keys)
+    if values is None:
         with client.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.get(key)
-            return [np.frombuffer(bytearray(value or b""), np.uint8) for value in pipe.execute()]
+            values = [np.frombuffer(bytearray(value or b""), np.uint8) for value in pipe.execute()]
+    return values
 
 
-def _read(client: redis.Redis, keys: Sequence[str]) -> list[Value]:
+def _read(client: redis.Redis, keys: Sequence[str]) -> list[Value] | None:
     pool: Any = client.connection_pool
-    # Checked by redis-py: it is open, and nothing is left in it that somebody asked for before.
-    connection = pool.get_connection()
     try:
-        connection.send_packed_command(connection.pack_commands([("GET", key) for key in keys]))
-        replies = Replies(getattr(connection, "_sock", None))
-        return [replies.value() for _ in keys]
-    except BaseException:
-        # What was asked for may still come, and nobody is to take it for his answer.
-        connection.disconnect()
-        raise
-    finally:
-        pool.release(connection)
+        connection = pool.get_connection()
+        try:
+            # By name, and before anything is asked: a connection that keeps replies for itself has none.
+            replies = Replies(getattr(connection, "_sock", None))
+            # The pool looks itself, but not at connections that may be told of a maintenance.
+            if connection.can_read():
+                raise Unexpected("something was told that nobody asked for")
+            connection.send_packed_command(connection.pack_commands([("GET", key) for key in keys]))
+            return [replies.value() for _ in keys]
+        except BaseException:
+            # What was asked for may still come, and nobody is to take it for his answer.
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+    except (Unexpected, OSError, redis.exceptions.RedisError) as fault:
+        _log.warning("%d values are asked for once more, by redis-py: %s", len(keys), fault)
+    return None
 
 
 class Replies:
@@ -65,18 +77,20 @@ class Replies:
 
     def __init__(self, sock: Any) -> None:
         if sock is None:
-            raise Unexpected
+            raise Unexpected("the connection has no socket to read from")
         self._sock = sock
         self._ahead = bytearray(_AHEAD)
         #: What of `_ahead` was read and not taken yet.
         self._start = self._end = 0
 
     def value(self) -> Value:
+        """The next one, empty where there is none. Raises Unexpected for whatever else comes, OSError."""
         head = self._line()
         if head in _NONE:
             return np.empty(0, np.uint8)
-        if not (head[:1] == b"$" and head[1:].isdigit()):
-            raise Unexpected
+        if not (head[:1] == b"$" and head[1:].isdigit() and int(head[1:]) <= _LARGEST):
+            # Of a value it would be the size, not what is in it.
+            raise Unexpected(f"a reply began with {head[:16]!r}")
         value = np.empty(int(head[1:]), np.uint8)
         room = value.data
         filled = min(self._end - self._start, len(room))
@@ -85,7 +99,7 @@ class Replies:
         while filled < len(room):
             filled += self._receive(room[filled:])
         if self._line():
-            raise Unexpected
+            raise Unexpected("a value was longer than it should be")
         return value
 
     def _line(self) -> bytes:
@@ -93,7 +107,7 @@ class Replies:
         while (end := self._ahead.find(_END, self._start, self._end)) < 0:
             left = self._ahead[self._start : self._end]
             if len(left) == _AHEAD:
-                raise Unexpected
+                raise Unexpected("a reply began with a long line")
             self._ahead[: len(left)] = left
             self._start, self._end = 0, len(left)
             self._end += self._receive(memoryview(self._ahead)[self._end :])
@@ -104,5 +118,5 @@ class Replies:
     def _receive(self, room: memoryview) -> int:
         count: int = self._sock.recv_into(room)
         if not count:
-            raise Unexpected
+            raise Unexpected("the connection was closed")
         return count

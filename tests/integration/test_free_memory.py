@@ -37,6 +37,9 @@ def fill():
             # As bytes too: those above 512 come from the C library and not from numpy's store.
             if size > 512:
                 marked.append(marked[-1].tobytes())
+            # Numpy's store has a place for every number of bytes, also for those that are no multiple of four.
+            if size < 1024:
+                marked.append(np.full(size // 8, mark, np.uint64).view(np.uint8)[:-3].copy())
             kept.append(np.full(size // 8, kept_mark, np.uint64))
     del marked
     idle.wait()

