@@ -89,8 +89,7 @@ class Replies:
         if head in _NONE:
             return np.empty(0, np.uint8)
         if not (head[:1] == b"$" and head[1:].isdigit() and int(head[1:]) <= _LARGEST):
-            # Of a value it would be the size, not what is in it.
-            raise Unexpected(f"a reply began with {head[:16]!r}")
+            raise Unexpected("a reply is no value")
         value = np.empty(int(head[1:]), np.uint8)
         room = value.data
         filled = min(self._end - self._start, len(room))

@@ -26,6 +26,9 @@ from kith.errors import Misconfigured, StateUnavailable
 #: A Unix socket's path must fit `sun_path` (108 bytes with its terminator on Linux).
 _MAX_SOCKET_PATH = 100
 
+#: A directory for temporary files with a short name that every system has.
+_SHORTEST = "/tmp"  # noqa: S108 (what is made there is of this user, by a name of its own, mode 700)
+
 
 class EmbeddedValkey:
     """A Valkey server whose files live in `home`. Use as a context manager, or `start` and `stop`."""
@@ -122,12 +125,12 @@ class EmbeddedValkey:
         self.stop()
 
     def _socket_path(self) -> Path:
-        beside = self._home / "valkey.sock"
-        if len(str(beside)) <= _MAX_SOCKET_PATH:
-            return beside
         # Derived from the home, so that a second starter finds the same place; mode 700 keeps others out.
-        short = sha256(str(self._home).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"kith-{os.getuid()}-{short}" / "valkey.sock"
+        own = f"kith-{os.getuid()}-{sha256(str(self._home).encode()).hexdigest()[:12]}"
+        # Where temporary files go may be as deep as the home.
+        places = self._home, Path(tempfile.gettempdir()) / own, Path(_SHORTEST) / own
+        paths = [place / "valkey.sock" for place in places]
+        return next((path for path in paths if len(str(path)) <= _MAX_SOCKET_PATH), paths[-1])
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
