@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import traceback
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import kith.free_memory
 from kith.free_memory import overwriting_freed, wipe_free_memory
@@ -150,6 +153,36 @@ def test_freed_memory_is_overwritten_until_the_last_who_wanted_it_is_done(monkey
             raise ValueError("in between")
         assert switch.told == [(-6, 0x55)]
     assert switch.told == [(-6, 0x55), (-6, 0)]
+
+
+def read_and_fail(seen: "list[weakref.ref[NDArray[np.uint8]]]") -> None:
+    read = np.zeros(10, np.uint8)
+    seen.append(weakref.ref(read))
+    try:
+        raise OSError("the connection went")
+    except OSError as gone:
+        deeper = np.zeros(10, np.uint8)
+        seen.append(weakref.ref(deeper))
+        raise ValueError("not all of it came") from gone
+
+
+def test_what_was_read_before_a_failure_is_freed_while_that_is_overwritten() -> None:
+    seen: list[weakref.ref[NDArray[np.uint8]]] = []
+    with pytest.raises(ValueError, match="not all of it") as failed, overwriting_freed():
+        read_and_fail(seen)
+    # Not by the end of the exception: it is still here, with where it came from.
+    assert [each() for each in seen] == [None, None]
+    assert traceback.extract_tb(failed.value.__traceback__)[-1].name == "read_and_fail"
+
+
+def test_what_somebody_else_failed_of_before_keeps_its_variables() -> None:
+    seen: list[weakref.ref[NDArray[np.uint8]]] = []
+    try:
+        read_and_fail(seen)
+    except ValueError:
+        with pytest.raises(KeyError), overwriting_freed():
+            raise KeyError from None
+        assert all(each() is not None for each in seen)
 
 
 def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
