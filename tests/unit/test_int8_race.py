@@ -19,7 +19,7 @@ SIGNED, ONEDNN, FBGEMM = SignedOneDnnProduct(), OneDnnProduct(), FbgemmProduct()
 @pytest.fixture(autouse=True)
 def _raced_anew() -> Iterator[None]:
     # Torch says once in a process that it means to drop FBGEMM's tensors; `contenders` expects it.
-    contenders(512)
+    contenders(512, patience_s=int8_race._PATIENCE_S)
     int8_race._fastest.cache_clear()
     yield
     int8_race._fastest.cache_clear()
@@ -93,8 +93,8 @@ def test_where_nobody_else_is_right_and_quick_enough_to_be_checked_nothing_is_me
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_what_races_multiplies_all_the_rows_of_its_gallery(batch: int) -> None:
-    stretches = int8_race._stretches(512)
-    forms: list[Any] = [stretches, *([int8_race.woven(each, one) for one in stretches] for each in contenders(512))]
+    stretches, others = int8_race._stretches(512), contenders(512, patience_s=int8_race._PATIENCE_S)
+    forms: list[Any] = [stretches, *([int8_race.woven(each, one) for one in stretches] for each in others)]
     codes = (np.arange(batch * 512) % 127 - 63).reshape(batch, 512)
     every = np.concatenate([stretch.codes.numpy() for stretch in stretches]).astype(np.float32)
     assert every.nbytes // 4 == 16 << 20
