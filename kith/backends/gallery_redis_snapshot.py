@@ -2,6 +2,8 @@
 
 import json
 import logging
+from contextlib import suppress
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.straight_values import Value, read_values
 from kith.collecting import not_collecting
-from kith.errors import UnknownGallery
+from kith.errors import StateUnavailable, UnknownGallery
 from kith.free_memory import overwriting_freed
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Op, Snapshot
@@ -98,16 +100,29 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
         # Of the model read above, also should the gallery change its model now: it then writes another set.
         keys = [script.key(name, part) for at in blocks[start : start + at_once] for part in (f"{own}:{at}", f"o:{at}")]
         values = read_values(script.client, keys)
+        for key, value, width in zip(keys, values, cycle((packed_as.width, OWNER.itemsize)), strict=False):
+            if len(value) % width:
+                raise _unreadable(name, key, f"{len(value):,} bytes are no rows of {width:,}")
         for packed, owned in zip(values[::2], values[1::2], strict=True):
             _add_block(snapshot, packed_as, packed, owned)
     chunks = range(int(subjects) // _NAMES_CHUNK + 1)
     for start in chunks[::_NAMES_AT_ONCE]:
         keys = [script.key(name, f"n:{chunk}") for chunk in chunks[start : start + _NAMES_AT_ONCE]]
         lines = b"".join(value.data for value in read_values(script.client, keys))
-        with not_collecting():
+        with not_collecting(), suppress(ValueError, TypeError):
             listed = json.loads(b"[" + lines.replace(b"\n", b",").removesuffix(b",") + b"]")
             snapshot.names.update({number: (subject_id, subject) for number, subject_id, subject in listed})
+            continue
+        # Not from within: the error of the JSON module holds all of the names.
+        raise _unreadable(name, f"{keys[0]} or one of the {len(keys) - 1} after it", "what is there are no names")
     return snapshot
+
+
+def _unreadable(name: str, key: str, why: str) -> StateUnavailable:
+    # Not of our making, and nothing a job can help: it waits until the gallery is mended.
+    return StateUnavailable(
+        f"gallery {name} was damaged in Redis, at {key}: {why}; kith gallery restore an export of it"
+    )
 
 
 def _add_block(snapshot: Snapshot, packed_as: Rows, packed: Value, owned: Value) -> None:

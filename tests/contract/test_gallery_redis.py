@@ -449,6 +449,23 @@ class TestRedisOnly:
         finally:
             gc.enable()
 
+    @pytest.mark.parametrize("rubbish", [b"[1", b"1", b"[1,2]\n", b"\x00" * 33, b"\xff"])
+    @pytest.mark.parametrize("part", ["b:0", "o:0", "n:0"])
+    def test_a_gallery_damaged_in_redis_is_named_with_the_place_and_no_other_is_harmed(
+        self, redis_client: redis.Redis, prefix: str, part: str, rubbish: bytes
+    ) -> None:
+        store = RedisGalleryStore(redis_client, prefix)
+        for name in ("door", "gate"):
+            store.create(name, model_id="m", dimension=DIMENSION)
+            store.enrol(name, [face("Ann", 1)])
+        key = f"{prefix}:g:door:{part}"
+        assert redis_client.exists(key)
+        redis_client.set(key, rubbish)
+        with pytest.raises(StateUnavailable, match=f"gallery door was damaged in Redis, at {key}") as told:
+            store.snapshot("door")
+        assert "restore" in str(told.value)
+        assert store.snapshot("gate").names
+
     def test_a_client_that_decodes_replies_is_refused(self, valkey: EmbeddedValkey) -> None:
         with redis.Redis.from_url(valkey.url, decode_responses=True) as client, pytest.raises(Misconfigured):
             RedisGalleryStore(client)
