@@ -6,6 +6,7 @@
     │   ├── StoreDenied            object storage refused our credentials or bucket
     │   ├── StateFull              Redis refuses writes: out of memory under `noeviction`
     │   ├── GalleryBehind          this worker's replica has not reached the sequence a job demands
+    │   ├── GalleryDamaged         one gallery cannot be read from Redis as it stands there: kith.gallery
     │   ├── Overloaded             more open jobs than the limit allows
     │   ├── ModelAway              this worker does not hold the gallery's model, or the gallery has just changed it
     │   ├── NoAnswerYet            a wait for decisions ran out of time; the job is still open

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from kith.errors import UnknownGallery
+from kith.errors import KithError, StateUnavailable, UnknownGallery
 from kith.forgotten_memory import ForgottenMemory
 from kith.gallery import GalleryStore
 from kith.journal import Change, Op, Vectors
@@ -16,6 +16,9 @@ from kith.similarity.rows import whole
 from kith.view import Replica
 
 _log = logging.getLogger(__name__)
+
+#: Seconds until a gallery that could not be read is tried again: at first, and at the most. Each time is twice as long.
+_PAUSE_S, _PAUSE_MAX_S = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Followed:
         #: A change of the store, and when it was there; once the replica has it, it was complete up to then.
         self._awaited = 0, time.monotonic()
         self._complete_s = time.monotonic()
+        #: How long it is let alone because it could not be read, and until when (monotonic); 0 where it could.
+        self._pause_s = self._until_s = 0.0
         #: Arrays that the newest view no longer has, as far as searches of older ones still hold them.
         self._older: list[weakref.ref[Vectors]] = []
 
@@ -65,6 +70,26 @@ class Followed:
             return False
         self._complete_s = at_s
         return True
+
+    @property
+    def aside(self) -> bool:
+        """Whether it could not be read, and is let alone so that the others are followed."""
+        return self._pause_s > 0
+
+    @property
+    def due(self) -> bool:
+        """Whether it may be tried again."""
+        return time.monotonic() >= self._until_s
+
+    def set_aside(self, fault: Exception) -> None:
+        """It alone cannot be read: its view stays as it is for a while, and is then loaded afresh."""
+        if not self.aside:
+            # What nobody foresaw is told with its traceback.
+            foreseen = isinstance(fault, KithError)
+            what = "gallery %s cannot be followed, matching in it goes on with what is known: %s"
+            _log.error(what, self._name, fault, exc_info=None if foreseen else fault)
+        self._pause_s = min(max(_PAUSE_S, 2 * self._pause_s), _PAUSE_MAX_S)
+        self._until_s = time.monotonic() + self._pause_s
 
     def load(self, store: GalleryStore) -> Replica:
         """Load it for the first time, by a caller who holds the lock. Raises UnknownGallery, StateUnavailable."""
@@ -93,7 +118,7 @@ class Followed:
             self.noted = after.sequence
 
     def reload(self, store: GalleryStore, why: str) -> bool:
-        """Load it afresh; whether it is still there. Raises StateUnavailable."""
+        """Load it afresh, or set it aside where it cannot be read; whether it is there. Raises StateUnavailable."""
         _log.warning("loading gallery %s afresh: %s", self._name, why)
         with self.lock:
             former = self.replica
@@ -101,6 +126,12 @@ class Followed:
                 now = Replica(store.snapshot(self._name), half=self._half)
             except UnknownGallery:
                 return False
+            except StateUnavailable:
+                raise
+            except Exception as fault:  # noqa: BLE001 (told, and tried again)
+                self.set_aside(fault)
+                return True
+            self._pause_s = 0.0
             # Before the replica: its number must not be taken for one of another gallery of this name.
             self.noted = 0
             self.replica = now

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from kith.catalogue import Catalogue
 from kith.enrolment import Enrolment, Introduction, check_enrolments, template_id
+from kith.errors import Retryable
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
 from kith.keys import KeyRing, KeyStore
@@ -21,6 +22,7 @@ __all__ = [
     "Change",
     "Enrolment",
     "Forgotten",
+    "GalleryDamaged",
     "GalleryInfo",
     "GallerySettings",
     "GalleryStore",
@@ -34,6 +36,10 @@ __all__ = [
     "check_enrolments",
     "template_id",
 ]
+
+
+class GalleryDamaged(Retryable):
+    """What the store keeps of a gallery cannot be read; jobs wait until it is restored, other galleries go on."""
 
 
 class GalleryStore(Protocol):
@@ -185,7 +191,7 @@ class GalleryStore(Protocol):
         ...
 
     def snapshot(self, name: str) -> Snapshot:
-        """The whole gallery at one sequence number, without stopping anybody. Raises UnknownGallery."""
+        """The whole gallery at one sequence number, without stopping anybody. Raises UnknownGallery, GalleryDamaged."""
         ...
 
     def changes(self, name: str, after: int, *, block_ms: int = 0, limit: int = 1000) -> list[Change]:

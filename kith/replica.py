@@ -1,14 +1,15 @@
 """The galleries a worker searches, kept up to date in its memory: `Follower`.
 
 One thread reads the logs of all galleries asked for. When the store cannot be reached the last views stay in use: a
-worker goes on matching against what it knows. They are loaded afresh when the store says that it may have lost changes
-(GalleryStore.incarnation), when a log was trimmed past us, and when a gallery changed its model or was wiped and made
-anew.
+worker goes on matching against what it knows; and so does the view of a gallery that cannot be read, while the others
+are followed. They are loaded afresh when the store says that it may have lost changes (GalleryStore.incarnation), when
+a log was trimmed past us, and when a gallery changed its model or was wiped and made anew.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 from kith.errors import GalleryBehind, KithError, StateUnavailable, UnknownGallery
 from kith.followed import Followed, Lag
@@ -161,7 +162,7 @@ class Follower:
                 )
             # We read the log ourselves as well: the thread may be inside a wait that began before it knew this gallery.
             try:
-                changes = self._store.changes(name, replica.view.sequence)
+                changes = [] if followed.aside else self._store.changes(name, replica.view.sequence)
                 if changes:
                     self._apply(name, followed, changes)
                     continue
@@ -197,18 +198,37 @@ class Follower:
         if look or time.monotonic() - self._looked > _LOOK_EVERY_S:
             self._look()
         with self._news:
-            followed = {name: each for name, each in self._galleries.items() if each.replica}
+            followed = {name: each for name, each in self._galleries.items() if not each.aside}
         after = {name: each.replica.view.sequence for name, each in followed.items() if each.replica}
         if not after:
             self._stopped.wait(self._block_ms / 1000)
             return
-        # Right after some, more are there already: asking for them without a wait saves a round trip.
-        changed = self._store.changes_many(after, block_ms=self._block_ms, likely=self._busy & after.keys())
+        try:
+            # Right after some, more are there already: asking for them without a wait saves a round trip.
+            changed = self._store.changes_many(after, block_ms=self._block_ms, likely=self._busy & after.keys())
+        except StateUnavailable:
+            raise
+        except Exception:
+            changed = self._one_by_one(followed, after)
+            if not any(followed[name].aside for name in after):
+                raise
         self._answered, self._busy = time.monotonic(), frozenset(changed)
         for name, changes in changed.items():
             self._apply(name, followed[name], changes)
         if self._busy:
             self._stopped.wait(_GATHER_S)
+
+    def _one_by_one(self, followed: Mapping[str, Followed], after: Mapping[str, int]) -> dict[str, list[Change]]:
+        """The changes of each gallery by itself: those that cannot be read are set aside."""
+        changed: dict[str, list[Change]] = {}
+        for name, sequence in after.items():
+            try:
+                changed[name] = self._store.changes(name, sequence)
+            except StateUnavailable:
+                raise
+            except Exception as fault:  # noqa: BLE001 (told, and tried again)
+                followed[name].set_aside(fault)
+        return {name: changes for name, changes in changed.items() if changes}
 
     def _apply(self, name: str, followed: Followed, changes: list[Change]) -> None:
         if changes[0].op is Op.RELOAD:
@@ -253,7 +273,10 @@ class Follower:
                 self._drop(name, each)
                 continue
             each.compared(info.sequence, asked_s)
-            if info.epoch != replica.epoch:
+            if each.aside:
+                if each.due:
+                    self._load(name, each, "it could not be read before")
+            elif info.epoch != replica.epoch:
                 self._load(name, each, "it was wiped and made anew")
             elif restarted:
                 self._load(name, each, "the store was restarted and may have lost its newest changes")

@@ -13,8 +13,9 @@ from kith.backends.gallery_rows import Rows
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.straight_values import Value, read_values
 from kith.collecting import not_collecting
-from kith.errors import StateUnavailable, UnknownGallery
+from kith.errors import UnknownGallery
 from kith.free_memory import overwriting_freed
+from kith.gallery import GalleryDamaged
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, FREE, Op, Snapshot
 from kith.wire import from_json
@@ -118,11 +119,8 @@ def _read_parts(script: GalleryScript, name: str) -> Snapshot:
     return snapshot
 
 
-def _unreadable(name: str, key: str, why: str) -> StateUnavailable:
-    # Not of our making, and nothing a job can help: it waits until the gallery is mended.
-    return StateUnavailable(
-        f"gallery {name} was damaged in Redis, at {key}: {why}; kith gallery restore an export of it"
-    )
+def _unreadable(name: str, key: str, why: str) -> GalleryDamaged:
+    return GalleryDamaged(f"gallery {name} was damaged in Redis, at {key}: {why}; kith gallery restore an export of it")
 
 
 def _add_block(snapshot: Snapshot, packed_as: Rows, packed: Value, owned: Value) -> None:

@@ -18,7 +18,7 @@ from kith.backends.gallery_script import GalleryScript
 from kith.backends.straight_values import Value, read_values
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.errors import CannotUndo, Misconfigured, StateFull, StateUnavailable
-from kith.gallery import BLOCK_ROWS, Enrolment, GallerySettings, Snapshot
+from kith.gallery import BLOCK_ROWS, Enrolment, GalleryDamaged, GallerySettings, Snapshot
 from kith.replica import Follower, Replica
 from tests.gallery_contents import content, face, owned, view_content
 from tests.plain_gallery import DIMENSION, unit
@@ -461,10 +461,37 @@ class TestRedisOnly:
         key = f"{prefix}:g:door:{part}"
         assert redis_client.exists(key)
         redis_client.set(key, rubbish)
-        with pytest.raises(StateUnavailable, match=f"gallery door was damaged in Redis, at {key}") as told:
+        with pytest.raises(GalleryDamaged, match=f"gallery door was damaged in Redis, at {key}") as told:
             store.snapshot("door")
         assert "restore" in str(told.value)
         assert store.snapshot("gate").names
+
+    def test_a_journal_damaged_in_redis_keeps_nobody_from_following_the_others(
+        self, redis_client: redis.Redis, prefix: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = RedisGalleryStore(redis_client, prefix)
+        for name in ("door", "gate"):
+            store.create(name, model_id="m", dimension=DIMENSION)
+            store.enrol(name, [face("Ann", 1)])
+        follower = Follower(store, block_ms=20)
+        try:
+            assert {name: follower.view(name).sequence for name in ("door", "gate")} == {"door": 1, "gate": 1}
+            # Both in one step: no reader sees the change without the damage.
+            with redis_client.pipeline() as pipe:
+                pipe.xadd(f"{prefix}:g:door:log", {"op": "rename", "n": 1, "at": 0}, id="2-0")
+                pipe.hset(f"{prefix}:g:door:payloads", "2", "rubbish")
+                pipe.hset(f"{prefix}:g:door:meta", "sequence", 2)
+                pipe.execute()
+            [after] = store.enrol("gate", [face("Bob", 2)])
+            assert follower.view("gate", at_least=after, timeout_s=30).subjects == 2
+            deadline = time.monotonic() + 30
+            while "gallery door cannot be followed" not in caplog.text:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            [after] = store.enrol("gate", [face("Cid", 3)])
+            assert follower.view("gate", at_least=after, timeout_s=30).subjects == 3
+        finally:
+            follower.stop()
 
     def test_a_client_that_decodes_replies_is_refused(self, valkey: EmbeddedValkey) -> None:
         with redis.Redis.from_url(valkey.url, decode_responses=True) as client, pytest.raises(Misconfigured):

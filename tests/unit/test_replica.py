@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kith.backends.gallery_memory import MemoryGalleryStore
-from kith.errors import GalleryBehind, StateUnavailable, UnknownGallery
-from kith.gallery import BLOCK_ROWS, Change, Enrolment, GalleryInfo, GallerySettings, Op, Snapshot
+from kith.errors import GalleryBehind, StateUnavailable, UnknownGallery, UnknownKey
+from kith.gallery import BLOCK_ROWS, Change, Enrolment, GalleryDamaged, GalleryInfo, GallerySettings, Op, Snapshot
 from kith.journal import FREE
 from kith.replica import Follower, GalleryView, Replica
 
@@ -191,27 +192,40 @@ class Faulty(MemoryGalleryStore):
     def __init__(self) -> None:
         super().__init__()
         self.fault: Exception | None = None
+        #: What reading these galleries comes to.
+        self.unreadable: dict[str, Exception] = {}
+        #: When a snapshot of such a one was asked for.
+        self.failed_s: list[float] = []
         self.word = "first"
         self.snapshots = 0
 
-    def _maybe(self) -> None:
+    def _maybe(self, names: Collection[str] = ()) -> None:
         if self.fault is not None:
             raise self.fault
+        for name in names:
+            if name in self.unreadable:
+                raise self.unreadable[name]
 
     def changes_many(
         self, after: Mapping[str, int], *, block_ms: int = 0, limit: int = 1000, likely: Collection[str] = ()
     ) -> dict[str, list[Change]]:
-        self._maybe()
+        self._maybe(after)
         found = super().changes_many(after, block_ms=block_ms, limit=limit, likely=likely)
-        self._maybe()
+        self._maybe(after)
         return found
+
+    def changes(self, name: str, after: int, *, block_ms: int = 0, limit: int = 1000) -> list[Change]:
+        self._maybe([name])
+        return super().changes(name, after, block_ms=block_ms, limit=limit)
 
     def info(self, name: str) -> GalleryInfo:
         self._maybe()
         return super().info(name)
 
     def snapshot(self, name: str) -> Snapshot:
-        self._maybe()
+        if name in self.unreadable:
+            self.failed_s.append(time.monotonic())
+        self._maybe([name])
         self.snapshots += 1
         return super().snapshot(name)
 
@@ -364,6 +378,48 @@ class TestFollower:
         store.fault = None
         until(lambda: follower.view("door").sequence == sequence)
         until(lambda: follower.silent_s() < 0.2)
+
+    @pytest.mark.parametrize("fault", [UnknownKey("destroyed"), GalleryDamaged("rubbish"), ValueError("not foreseen")])
+    def test_a_gallery_that_cannot_be_read_is_let_alone_and_the_others_are_followed(
+        self, store: Faulty, follower: Follower, caplog: pytest.LogCaptureFixture, fault: Exception
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        known = store.add("door", "Ann")
+        assert (follower.view("door").subjects, follower.view("gate").subjects) == (1, 0)
+        store.unreadable["door"] = fault
+        lost = store.add("door", "Bob")
+        until(lambda: "gallery door cannot be followed" in caplog.text)
+        for seed in range(5):
+            follower.view("gate", at_least=store.add("gate", f"Cid {seed}"), timeout_s=30)
+        assert follower.sequences() == {"door": known, "gate": 5}
+        with pytest.raises(GalleryBehind):
+            follower.view("door", at_least=lost, timeout_s=0.1)
+        # What is behind is seen by those who watch.
+        until(lambda: follower.lags()["door"].changes == 1 and follower.lags()["gate"].changes == 0)
+        assert caplog.text.count("cannot be followed") == 1
+        del store.unreadable["door"]
+        until(lambda: follower.sequences() == {"door": lost, "gate": 5})
+        follower.view("door", at_least=store.add("door", "Dot"), timeout_s=30)
+
+    def test_a_gallery_that_cannot_be_loaded_after_a_restart_keeps_no_other_from_it_and_is_not_read_all_the_time(
+        self, store: Faulty, follower: Follower, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("kith.followed._PAUSE_S", 0.1)
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        follower.view("door")
+        follower.view("gate")
+        former = follower._galleries["gate"].replica
+        store.unreadable["door"], store.word = GalleryDamaged("rubbish"), "second"
+        until(lambda: follower._galleries["gate"].replica is not former)
+        until(lambda: len(store.failed_s) == 4)
+        assert all(
+            later - sooner >= pause
+            for (sooner, later), pause in zip(pairwise(store.failed_s), (0.1, 0.2, 0.4), strict=True)
+        )
+        assert follower.view("door").sequence == 0
+        del store.unreadable["door"]
+        follower.view("door", at_least=store.add("door", "Ann"), timeout_s=30)
 
     def test_a_fault_nobody_foresaw_does_not_end_the_thread(
         self, store: Faulty, follower: Follower, caplog: pytest.LogCaptureFixture
