@@ -7,12 +7,14 @@ undone, before it is done. A call is one entry, however many templates it enrols
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from kith.audit import Action, AuditLog, Deed, Detail
 from kith.enrolment import Enrolment, Introduction
 from kith.errors import UnknownGallery
-from kith.gallery import Forgotten, GalleryInfo, GallerySettings, GalleryStore, Snapshot, SubjectDetail
+from kith.gallery import Dropped, Forgotten, GalleryInfo, GallerySettings, GalleryStore, Snapshot, SubjectDetail
+from kith.jobs import now_ms
 
 
 class AuditedGalleryStore:
@@ -21,7 +23,8 @@ class AuditedGalleryStore:
 
     def __init__(self, store: GalleryStore, audit: AuditLog, by: str) -> None:
         self._store, self._audit, self._by = store, audit, by
-        self._known: set[str] = set()
+        #: Galleries that are there, and their epochs.
+        self._known: dict[str, str] = {}
 
     def __getattr__(self, verb: str) -> Any:
         # What changes nothing and shows nobody.
@@ -33,11 +36,12 @@ class AuditedGalleryStore:
         # Workers ask for their gallery with every job.
         if name not in self._known:
             with suppress(UnknownGallery):
-                self._store.info(name)
-                self._known.add(name)
+                self._known[name] = self._store.info(name).epoch
+        known, began_ms = self._known.get(name), now_ms()
         info = self._store.create(name, model_id=model_id, dimension=dimension, settings=settings)
-        if name not in self._known:
-            self._known.add(name)
+        self._known[name] = info.epoch
+        # One that was known and dropped since may have been made anew by somebody else: this clock tells.
+        if known is None or (known != info.epoch and info.created_ms >= began_ms):
             self._record(Action.CREATED, name, detail={"model": model_id})
         return info
 
@@ -117,6 +121,13 @@ class AuditedGalleryStore:
         for each in about:
             vectors = gone.templates if each == gone.subject_id else 0
             self._record(Action.FORGOT, name, each, gone.sequence, {"stage": "done", "vectors": vectors})
+        return gone
+
+    def drop(self, name: str, epoch: str) -> Dropped:
+        if self._store.info(name).epoch == epoch:
+            self._record(Action.FORGOT, name, detail={"stage": "begun", "gallery": epoch})
+        gone = self._store.drop(name, epoch)
+        self._record(Action.FORGOT, name, None, gone.sequence, {"stage": "done", "gallery": epoch, **asdict(gone)})
         return gone
 
     def _change(self, action: Action, name: str, make: Callable[[], int], detail: Detail | None = None) -> int:

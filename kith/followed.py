@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -159,8 +159,28 @@ class Followed:
 
     def _leave(self, former: Replica | None, now: Replica | None) -> None:
         if former is not None:
-            # Of what happened in between nothing was read, and it may be another gallery: whoever was in it may have
-            # been forgotten by any change.
+            # Of what happened in between nothing was read: whoever was in it may have been forgotten by any change. Of
+            # a gallery that is no more nobody is to be left, whatever the numbers of the next one of its name.
+            same = now is not None and now.view.epoch == former.view.epoch
             self._keep_track(former.view.blocks, ())
-            self._forgotten.left(self._name, 1, self._older)
+            self._forgotten.left(self._name, 1 if same else 0, self._older)
         self.noted = now.view.sequence if now else 0
+
+
+def one_by_one(
+    store: GalleryStore, followed: Mapping[str, Followed], after: Mapping[str, int]
+) -> dict[str, list[Change]]:
+    """GalleryStore.changes_many, but each gallery by itself: one that cannot be read is set aside, and keeps no other
+    from being followed. Raises StateUnavailable."""
+    changed: dict[str, list[Change]] = {}
+    for name, sequence in after.items():
+        try:
+            changes = store.changes(name, sequence)
+        except StateUnavailable:
+            raise
+        except Exception as fault:  # noqa: BLE001 (told, and tried again)
+            followed[name].set_aside(fault)
+        else:
+            if changes:
+                changed[name] = changes
+    return changed

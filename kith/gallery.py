@@ -14,12 +14,13 @@ from kith.errors import Retryable
 from kith.gallery_settings import GallerySettings
 from kith.journal import BLOCK_ROWS, Change, Op, Snapshot
 from kith.keys import KeyRing, KeyStore
-from kith.subjects import Forgotten, GalleryInfo, HistoryEntry, SubjectDetail, SubjectInfo, TemplateInfo
+from kith.subjects import Dropped, Forgotten, GalleryInfo, HistoryEntry, SubjectDetail, SubjectInfo, TemplateInfo
 
 __all__ = [
     "BLOCK_ROWS",
     "Catalogue",
     "Change",
+    "Dropped",
     "Enrolment",
     "Forgotten",
     "GalleryDamaged",
@@ -187,6 +188,14 @@ class GalleryStore(Protocol):
 
         Whoever was merged into another takes the templates along that were enrolled as his. only: of these ids; none
         for all. Raises UnknownGallery, UnknownSubject.
+        """
+        ...
+
+    def drop(self, name: str, epoch: str) -> Dropped:
+        """End the gallery `name` whose epoch this is: all of it, in one moment, its journal too. Works when memory is
+        full. Which pictures it told of is kept aside until they are deleted (kith.erasure).
+
+        Raises UnknownGallery, also where another gallery has the name by now.
         """
         ...
 

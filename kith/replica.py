@@ -9,10 +9,9 @@ a log was trimmed past us, and when a gallery changed its model or was wiped and
 import logging
 import threading
 import time
-from collections.abc import Mapping
 
 from kith.errors import GalleryBehind, KithError, StateUnavailable, UnknownGallery
-from kith.followed import Followed, Lag
+from kith.followed import Followed, Lag, one_by_one
 from kith.forgotten_memory import ForgottenMemory, Kept
 from kith.gallery import GalleryStore
 from kith.journal import Change, Op
@@ -80,11 +79,15 @@ class Follower:
         return {name: each.replica.view.sequence for name, each in followed.items() if each.replica}
 
     def confirmed(self) -> dict[str, int]:
-        """Up to which change of each gallery nobody who was forgotten is found, or left in this process's memory."""
-        noted = self._passed_through.sequences() | self._noted()
+        """Up to which change of each gallery nobody who was forgotten is found, or left in this process's memory.
+
+        One that is no more is among them until it has left the memory; -1 while one that had the name has not.
+        """
+        reached = self._passed_through.sequences() | self._noted()
         # Asked after that, so that of what is noted nothing is missed.
-        unwiped = self._forgotten.unwiped()
-        return {name: min(sequence, unwiped.get(name, sequence + 1) - 1) for name, sequence in noted.items()}
+        for name, sequence in self._forgotten.unwiped().items():
+            reached[name] = min(reached.get(name, sequence), sequence - 1)
+        return reached
 
     def epochs(self) -> dict[str, str]:
         """Which gallery of its name each is that is followed; asked before `confirmed`, never one of a later."""
@@ -209,7 +212,7 @@ class Follower:
         except StateUnavailable:
             raise
         except Exception:
-            changed = self._one_by_one(followed, after)
+            changed = one_by_one(self._store, followed, after)
             if not any(followed[name].aside for name in after):
                 raise
         self._answered, self._busy = time.monotonic(), frozenset(changed)
@@ -217,18 +220,6 @@ class Follower:
             self._apply(name, followed[name], changes)
         if self._busy:
             self._stopped.wait(_GATHER_S)
-
-    def _one_by_one(self, followed: Mapping[str, Followed], after: Mapping[str, int]) -> dict[str, list[Change]]:
-        """The changes of each gallery by itself: those that cannot be read are set aside."""
-        changed: dict[str, list[Change]] = {}
-        for name, sequence in after.items():
-            try:
-                changed[name] = self._store.changes(name, sequence)
-            except StateUnavailable:
-                raise
-            except Exception as fault:  # noqa: BLE001 (told, and tried again)
-                followed[name].set_aside(fault)
-        return {name: changes for name, changes in changed.items() if changes}
 
     def _apply(self, name: str, followed: Followed, changes: list[Change]) -> None:
         if changes[0].op is Op.RELOAD:

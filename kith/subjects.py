@@ -78,6 +78,16 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """What a gallery held that was dropped. sequence: its last. payloads: entries of the journal."""
+
+    sequence: int
+    subjects: int
+    templates: int
+    payloads: int
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One change as a person reads it. number, subject_id, subject: whom it is about and the name afterwards; empty for
     settings, and where `erased`: somebody it told of has been forgotten since.

@@ -1,6 +1,6 @@
 --[[ Galleries in Redis: the key schema and how it is written. gallery_subjects.lua and gallery_slots.lua hold
   what every change is made of; gallery_enrol.lua, gallery_change.lua and gallery_forget.lua the changes, gallery_undo.lua
-  takes them back; gallery_read.lua reads, gallery_migrate.lua moves to another model. All are sent as one script, this file
+  takes them back; gallery_read.lua reads, gallery_migrate.lua moves to another model, gallery_drop.lua ends a gallery. All are sent as one script, this file
   first and gallery_run.lua last; those who follow the journal, a hundred times a second each, run a shorter one of what
   reading it needs.
 
@@ -45,6 +45,9 @@
                                        apply from (number the templates came from), gone (number of the subject that
                                        is no more) and holders (numbers of those who had templates of somebody forgotten). Nothing personal, so it stays whoever is forgotten. Without holes
   g:payloads                   hash    sequence -> what is personal about a change, JSON; for a removal, newline, vectors
+
+  of a gallery that was dropped, until the pictures it told of are deleted:
+  {prefix}:gone:{epoch}:templates, :payloads   hash    as they were
 
   Blocks, owners and names are what a worker loads: a million templates in some thousands of long strings instead of
   millions of small ones. The hashes are for those who change or look something up.

@@ -17,6 +17,7 @@ from kith.errors import ModelMismatch, NameTaken, UnknownGallery, UnknownSubject
 from kith.gallery import (
     Catalogue,
     Change,
+    Dropped,
     Enrolment,
     Forgotten,
     GalleryInfo,
@@ -188,6 +189,16 @@ class MemoryGalleryStore:
             gone = forget(self._gallery(name), subject_name(subject), only)
             self._changed.notify_all()
             return gone
+
+    def drop(self, name: str, epoch: str) -> Dropped:
+        with self._changed:
+            gone = self._gallery(name)
+            if gone.epoch != epoch:
+                raise UnknownGallery(f"there is no gallery {name} of epoch {epoch}")
+            del self._galleries[name]
+            self._changed.notify_all()
+        payloads = sum(entry.told is not None for entry in gone.log)
+        return Dropped(gone.sequence, len(gone.records), len(gone.templates), payloads)
 
     def snapshot(self, name: str) -> Snapshot:
         with self._changed:

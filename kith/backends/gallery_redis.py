@@ -22,6 +22,7 @@ from kith.free_memory import overwriting_freed
 from kith.gallery import (
     Catalogue,
     Change,
+    Dropped,
     Enrolment,
     Forgotten,
     GalleryInfo,
@@ -187,6 +188,13 @@ class RedisGalleryStore:
             )
         keys = tuple(sorted({image.decode() for image in images if image}))
         return Forgotten(int(sequence), subject_id.decode(), clean, int(count), keys, int(payloads))
+
+    def drop(self, name: str, epoch: str) -> Dropped:
+        with mapped_redis_errors(f"dropping gallery {name}"):
+            counts = self._script.change(name, "drop", name, epoch)
+        # Another gallery of this name has other keys.
+        self._script.rows.renew(name)
+        return Dropped(*map(int, counts))
 
     def snapshot(self, name: str) -> Snapshot:
         with mapped_redis_errors(f"loading gallery {name}"):

@@ -28,7 +28,7 @@ from kith.migration import lacking
 
 #: Of the script, after gallery.lua: gallery_enrol.lua and so on, in this order, for each uses what stands before it.
 _PARTS = (
-    *("subjects", "slots", "enrol", "change", "undo", "forget", "trim"),
+    *("subjects", "slots", "enrol", "change", "undo", "forget", "trim", "drop"),
     *("read", "migrate", "reseal", "holdings", "run"),
 )
 

@@ -97,6 +97,7 @@ class TestGalleries:
             lambda: store.show("gate", "Ann"),
             lambda: store.rename("gate", "Ann", "Bob"),
             lambda: store.forget("gate", "Ann"),
+            lambda: store.drop("gate", "e"),
             lambda: store.snapshot("gate"),
             lambda: store.trim("gate", 0),
         ]
@@ -113,6 +114,30 @@ class TestGalleries:
         assert store.enrol("door-2", [face("Ann", 2), face("Bob", 3)]) == [1, 2]
         store.forget("door-2", "Ann")
         assert store.info("door").templates == 1
+
+    def test_a_dropped_gallery_is_gone_and_the_next_of_its_name_is_another(self, store: GalleryStore) -> None:
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        store.enrol("gate", [face("Zoe", 9)])
+        store.enrol("door", [face("Ann", 1), face("Ann", 2), face("Bob", 3)])
+        store.remove("door", "Ann", [face("Ann", 2).template_id])
+        former = store.info("door").epoch
+        gone = store.drop("door", former)
+        assert (gone.sequence, gone.subjects, gone.templates, gone.payloads) == (3, 2, 2, 3)
+        assert [info.name for info in store.galleries()] == ["gate"]
+        for verb in (store.info, store.snapshot, store.subjects):
+            with pytest.raises(UnknownGallery):
+                verb("door")
+        with pytest.raises(UnknownGallery):
+            store.enrol("door", [face("Ann", 1)])
+        assert store.changes("door", 0) == []
+        again = store.create("door", model_id="n", dimension=DIMENSION + 1)
+        assert (again.sequence, again.subjects, again.templates) == (0, 0, 0)
+        assert again.epoch != former
+        # Whoever was interrupted and goes on ends no other gallery.
+        with pytest.raises(UnknownGallery):
+            store.drop("door", former)
+        assert store.info("door").epoch == again.epoch
+        assert store.snapshot("gate").names
 
     def test_its_settings_are_changed_and_stand_in_the_log(self, store: GalleryStore) -> None:
         strict = GallerySettings(cutoff=0.4321, fpir=0.001, scoring=Scoring.MEAN, keep_probes_s=60)
@@ -595,6 +620,22 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 
 class TestFollowing:
+    def test_a_dropped_gallery_is_found_by_its_followers_no_more(self, store: GalleryStore) -> None:
+        store.create("gate", model_id="m", dimension=DIMENSION)
+        store.enrol("door", [face("Ann", 1)])
+        follower = Follower(store, block_ms=20)
+        try:
+            assert (follower.view("door").templates, follower.view("gate").templates) == (1, 0)
+            store.drop("door", store.info("door").epoch)
+            deadline = time.monotonic() + 30
+            while follower.confirmed() != {"gate": 0}:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            with pytest.raises(UnknownGallery):
+                follower.view("door")
+        finally:
+            follower.stop()
+
     def test_a_follower_sees_every_change_it_is_asked_for(self, store: GalleryStore) -> None:
         follower = Follower(store, block_ms=100)
         try:

