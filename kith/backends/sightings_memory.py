@@ -74,6 +74,11 @@ class MemorySightings:
             held = self._galleries.get(gallery, [])
             held[:] = [each for each in held if _place(each.entry_id) > _place(entry_id)]
 
+    def wipe(self, gallery: str) -> None:
+        """As if nothing had ever been told of it."""
+        with self._news:
+            self._galleries.pop(gallery, None)
+
 
 def _place(entry_id: str) -> tuple[int, int]:
     ms, _, number = entry_id.partition("-")

@@ -15,7 +15,7 @@ import redis
 
 from kith.backends.gallery_rows import PlainRows, RowFormats, Rows, SealedRows
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.errors import KeysUnavailable, Misconfigured, Rejected
+from kith.errors import KeysUnavailable, Misconfigured, Rejected, UnknownGallery
 from kith.keys import KEY_ID_BYTES, KeyStore
 from kith.sealing import OVERHEAD_BYTES
 from kith.watching.evidence import Vector
@@ -32,7 +32,8 @@ class WatchedVectors:
         self._formats = RowFormats(keys)
 
     def as_text(self, gallery: str, vector: Vector) -> str:
-        """One vector, float32 (d,), for a piece of news. Raises StateUnavailable, KeysUnavailable, Misconfigured."""
+        """One vector, float32 (d,), for a piece of news. Raises UnknownGallery, StateUnavailable, KeysUnavailable,
+        Misconfigured."""
         rows, _ = self._rows(gallery, len(vector))
         return base64.b64encode(rows.pack(vector[np.newaxis])[0]).decode()
 
@@ -44,13 +45,18 @@ class WatchedVectors:
             return None
         epoch, sealed = self._kind(gallery)[:2]
         size = len(row) - (OVERHEAD_BYTES if sealed else 0)
-        found = None if size <= 0 or size % 4 else self._open(gallery, epoch, sealed, size // 4, row)
+        # How it was sealed is not known any more once the gallery is gone.
+        found = None if not epoch or size <= 0 or size % 4 else self._open(gallery, epoch, sealed, size // 4, row)
         return None if found is None else found[0]
 
     def packed(self, gallery: str, vectors: Mapping[str, Vector]) -> dict[str, bytes]:
-        """Some vectors each, float32 (n, d), as they are kept. Raises as `as_text`."""
-        rows = {dimension: self._rows(gallery, dimension) for dimension in {each.shape[1] for each in vectors.values()}}
-        found = {}
+        """Some vectors each, float32 (n, d), as they are kept; none of a gallery that is gone. Raises as `as_text`."""
+        found: dict[str, bytes] = {}
+        dimensions = {each.shape[1] for each in vectors.values()}
+        try:
+            rows = {dimension: self._rows(gallery, dimension) for dimension in dimensions}
+        except UnknownGallery:
+            return found
         for key, each in vectors.items():
             form, epoch = rows[each.shape[1]]
             found[key] = f"{epoch}:{each.shape[1]}:".encode() + b"".join(form.pack(each))
@@ -91,6 +97,8 @@ class WatchedVectors:
 
     def _rows(self, gallery: str, dimension: int) -> tuple[Rows, str]:
         epoch, sealed, old = self._kind(gallery)
+        if not epoch:
+            raise UnknownGallery(f"there is no gallery {gallery}")
         if not sealed:
             return PlainRows(dimension), epoch
         rows = self._formats.of(gallery, epoch, dimension, sealed)

@@ -109,6 +109,13 @@ if op == 'drop' then
   return #ARGV - 3
 end
 
+if op == 'wipe' then
+  -- gallery
+  local watch, stream = P .. ':watch:' .. ARGV[3], P .. ':sightings:' .. ARGV[3]
+  redis.call('SREM', P .. ':sightings', ARGV[3])
+  return redis.call('UNLINK', watch, watch .. ':vectors', watch .. ':litter', stream, stream .. ':told')
+end
+
 if op == 'trim' then
   -- keep_ms, keep_entries, limit
   return trim(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))

@@ -86,6 +86,12 @@ class MemoryWatch:
             for picture in pictures:
                 self._litter.get(gallery, {}).pop(picture, None)
 
+    def wipe(self, gallery: str) -> None:
+        with self._lock:
+            self._saved.pop(gallery, None)
+            self._litter.pop(gallery, None)
+            self._sightings.wipe(gallery)
+
     def events(self) -> Iterator[EventEntry]:
         """Everything told."""
         with self._lock:

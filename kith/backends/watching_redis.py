@@ -82,6 +82,9 @@ class RedisWatch:
             with mapped_redis_errors(f"noting pictures of gallery {gallery} as deleted"):
                 self._script.client.hdel(self._script.key("watch", gallery, "litter"), *pictures)
 
+    def wipe(self, gallery: str) -> None:
+        self._script.run("wipe", gallery)
+
 
 def _records(fields: Mapping[bytes, bytes]) -> dict[str, str]:
     texts = {name.decode(): text.decode() for name, text in fields.items()}

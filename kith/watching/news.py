@@ -178,6 +178,14 @@ class SubjectForgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class GalleryForgotten:
+    """The whole gallery was forgotten: everybody goes, strangers and whoever is in view included."""
+
+    at_ms: int
+    news: Literal["gallery_forgotten"] = "gallery_forgotten"
+
+
+@dataclass(frozen=True, slots=True)
 class Resealed:
     """The gallery's key was changed: what the watcher keeps is to be written again, sealed by the newest."""
 
@@ -185,8 +193,10 @@ class Resealed:
     news: Literal["resealed"] = "resealed"
 
 
+#: After these nothing of whom they name may be left in a watcher's memory.
+Erasing = StrangerForgotten | SubjectForgotten | GalleryForgotten
 #: What people ask of the watcher; it has one writer, so they stand in the same order as what cameras see.
-Order = StrangerNamed | StrangerMerged | StrangerIgnored | StrangerForgotten | SubjectForgotten | Resealed
+Order = StrangerNamed | StrangerMerged | StrangerIgnored | Resealed | Erasing
 News = CameraStarted | TrackBegun | TracksAlive | TrackEnded | Sighted | Order
 
 

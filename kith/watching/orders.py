@@ -1,4 +1,4 @@
-"""What people ask of the watcher: strangers named, merged, ignored, forgotten; and subjects forgotten."""
+"""What people ask of the watcher: strangers named, merged, ignored, forgotten; subjects and galleries forgotten."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -7,6 +7,7 @@ from kith.watching import telling
 from kith.watching.events import Event
 from kith.watching.evidence import NOTHING, Evidence
 from kith.watching.news import (
+    GalleryForgotten,
     Order,
     Resealed,
     StrangerForgotten,
@@ -35,6 +36,8 @@ def applied(gallery: str, state: State, order: Order) -> list[Event]:
             _forget_stranger(state, order.stranger)
         case SubjectForgotten():
             _forget_subject(state, order)
+        case GalleryForgotten():
+            _forget_everybody(state)
         case Resealed():
             state.touch()
     return []
@@ -98,6 +101,14 @@ def _forget_subject(state: State, order: SubjectForgotten) -> None:
         if stranger.subject in names:
             # Who was a stranger first: their visits' times go with them.
             state.strangers.forget(stranger.number)
+
+
+def _forget_everybody(state: State) -> None:
+    state.discard([crop.image for visit in state.visits_in_order() for crop in visit.ended.kept])
+    state.discard([crop.image for track in state.tracks_in_order() for crop in track.evidence.kept])
+    for stranger in list(state.strangers):
+        state.discard(state.strangers.forget(stranger.number))
+    state.drop_everything_seen()
 
 
 def _drop(state: State, visit: Visit) -> None:

@@ -98,6 +98,17 @@ class State:
         del self.visits[name]
         self._set(f"v:{name}", None)
 
+    def drop_everything_seen(self) -> None:
+        """All visits and tracks, as if they had not been."""
+        for visit in list(self.visits):
+            self.drop_visit(visit)
+        for track in list(self.tracks):
+            del self.tracks[track]
+            self._set(f"t:{track}", None)
+            self._set(f"a:{track}", None)
+        self._dirty |= {f"o:{each}" for each in self.over}
+        self.over.clear()
+
     def keep(self, visit: Visit, shown: Shown) -> Visit:
         """The visit, with what a track that leaves it has shown."""
         if shown.total is None:

@@ -88,3 +88,7 @@ class WatchStore(Protocol):
     def swept(self, gallery: str, pictures: Sequence[str]) -> None:
         """They were."""
         ...
+
+    def wipe(self, gallery: str) -> None:
+        """Keep nothing of a gallery that is no more, nor news that wait for a watcher. Its events are of the log."""
+        ...

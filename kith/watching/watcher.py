@@ -14,7 +14,7 @@ from kith.watching.book import VisitBook
 from kith.watching.events import Event
 from kith.watching.evidence import Vector
 from kith.watching.log import Heard, SightingLog
-from kith.watching.news import Sighted, StrangerForgotten, SubjectForgotten
+from kith.watching.news import Erasing, Sighted
 from kith.watching.state import State
 from kith.watching.store import Committed, Step, WatchStore
 from kith.wiping import wipe_leftovers
@@ -82,9 +82,10 @@ class Watcher:
         self._store.leave(self._holder)
 
     def _round(self, now_ms: int, block_s: float) -> bool:
-        positions = {
-            gallery: desk.position for gallery in self._log.galleries() if (desk := self._desk(gallery, now_ms))
-        }
+        galleries = self._log.galleries()
+        # Whoever is seen in one that was forgotten is held here no more.
+        self._desks = {gallery: desk for gallery, desk in self._desks.items() if gallery in galleries}
+        positions = {gallery: desk.position for gallery in galleries if (desk := self._desk(gallery, now_ms))}
         due = [each for desk in self._desks.values() if (each := desk.book.due_ms()) is not None]
         wait_s = min([block_s, *(max(0, each - now_ms) / 1000 for each in due)])
         found = self._log.after(positions, limit=_AT_ONCE, block_s=wait_s)
@@ -173,7 +174,7 @@ class Watcher:
             if not (heard or events or changes):
                 return False
             step = Step(gallery, desk.step + 1, position, changes, events, taken, deadline_ms)
-            if any(isinstance(each.news, SubjectForgotten | StrangerForgotten) for each in heard):
+            if any(isinstance(each.news, Erasing) for each in heard):
                 # Before the step, by which whoever asked for it learns that it is done.
                 wipe_leftovers()
             match self._store.commit(self._holder, step):

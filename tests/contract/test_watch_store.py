@@ -18,6 +18,7 @@ from kith.backends.sightings_redis import RedisSightings
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.backends.watching_memory import MemoryWatch
 from kith.backends.watching_redis import RedisWatch
+from kith.errors import UnknownGallery
 from kith.settings import Redis, Security, Settings, Watch
 from kith.watching.desk import Desk, Watched
 from kith.watching.event_log import EventEntry
@@ -46,6 +47,7 @@ def house(request: pytest.FixtureRequest) -> House:
     client = request.getfixturevalue("redis_client")
     settings = Settings(redis=Redis(prefix=f"t{uuid.uuid4().hex[:12]}"))
     events = RedisEvents(client, settings)
+    gallery_store(settings, client, None).create("door", model_id="m", dimension=4)
     return House(RedisSightings(client, settings), RedisWatch(client, settings, None), lambda: events.after("0-0"))
 
 
@@ -155,6 +157,38 @@ def test_galleries_are_kept_apart(house: House) -> None:
     house.store.commit("w", step(1))
     assert house.store.load("gate").step == 0
     assert house.store.litter("gate") == {}
+
+
+def test_nothing_is_kept_of_a_gallery_that_was_wiped_and_the_next_of_its_name_begins_anew(house: House) -> None:
+    house.store.lead("w", 60)
+    changes = Changes({"t:a": "1"}, {"t:a": ROWS}, {"k1": 0})
+    house.store.commit("w", step(1, changes=changes, events=[event(1)]))
+    house.log.tell("gate", [TrackBegun("back", "back.r.1", 1)])
+    house.log.tell("door", [TrackBegun("front", "front.r.1", 1)])
+    house.store.wipe("door")
+    assert same(house.store.load("door"), {}, {}, FROM_START, 0)
+    assert house.store.litter("door") == {}
+    assert (house.log.galleries(), house.log.waiting("door"), house.log.waiting("gate")) == (["gate"], 0, 1)
+    # Events are of the log, which others read.
+    assert len(house.told()) == 1
+    # Whoever held it goes on with what it knew, and is told that it is of the past.
+    assert house.store.commit("w", step(2)) is Committed.LOST
+    assert house.store.commit("w", step(1)) is Committed.DONE
+
+
+def test_no_vector_of_a_gallery_that_is_gone_is_written_or_read(
+    sealed: tuple[RedisWatch, DirectoryKeys], redis_client: redis.Redis, prefix: str
+) -> None:
+    store, keys = sealed
+    store.lead("w", 60)
+    text = store.vectors.as_text("door", ROWS[1])
+    galleries = gallery_store(Settings(redis=Redis(prefix=prefix)), redis_client, keys)
+    galleries.drop("door", galleries.info("door").epoch)
+    assert store.vectors.of_text("door", text) is None
+    with pytest.raises(UnknownGallery):
+        store.vectors.as_text("door", ROWS[1])
+    assert store.commit("w", step(1)) is Committed.DONE
+    assert not redis_client.exists(f"{prefix}:watch:door:vectors")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from kith.watching.book import VisitBook
 from kith.watching.events import Event, EventKind
 from kith.watching.log import Heard
 from kith.watching.news import (
+    GalleryForgotten,
     Order,
     Resealed,
     StrangerForgotten,
@@ -170,3 +171,26 @@ def test_after_a_change_of_keys_everything_is_written_again(book: VisitBook, peo
     held = {key for key, rows in written.vectors.items() if rows is not None}
     ordered(book, Resealed(T + 5000), T + 5000)
     assert {key for key, rows in book.state.changes().vectors.items() if rows is not None} == held
+
+
+def test_of_a_forgotten_gallery_nobody_is_left_and_every_picture_goes(
+    book: VisitBook, people: People, stranger: Person
+) -> None:
+    watch(book, walk(people, stranger, "front", 1, T))
+    watch(book, walk(people, people.everybody[0], "hall", 2, T + LATER))
+    # Somebody who is in view still.
+    at_ms = T + 2 * LATER + 4000
+    watch(book, walk(people, people.everybody[5], "hall", 3, T + 2 * LATER)[:-1], until_ms=at_ms)
+    assert book.state.visits
+    assert book.state.tracks
+    kept = {crop.image for each in book.state.strangers for crop in each.crops}
+    shown = {crop.image for visit in book.state.visits_in_order() for crop in book.state.shown_of(visit).evidence.kept}
+    assert kept
+    assert shown
+    book.state.changes()
+    assert ordered(book, GalleryForgotten(at_ms), at_ms) == []
+    changes = book.state.changes()
+    assert {key for key, text in changes.records.items() if text} <= {"next"}
+    assert not any(rows is not None for rows in changes.vectors.values())
+    assert kept | shown <= {picture for picture, at in changes.litter.items() if at == 0}
+    assert not [*book.state.visits, *book.state.tracks, *book.state.over, *book.state.strangers]

@@ -13,7 +13,7 @@ from kith.watching import watcher as module
 from kith.watching.book import VisitBook
 from kith.watching.evidence import Vector
 from kith.watching.log import Heard
-from kith.watching.news import News, Sighted, StrangerForgotten, SubjectForgotten
+from kith.watching.news import GalleryForgotten, News, Sighted, StrangerForgotten, SubjectForgotten
 from kith.watching.store import Committed, Step
 from kith.watching.watcher import Watcher
 from tests.simulated_cameras import Line, People, walk
@@ -80,12 +80,35 @@ def test_when_somebody_is_forgotten_the_memory_is_wiped_before_it_counts_as_done
     until_quiet(house, watcher)
     before = house.store.position("door")
     assert wiped == []
-    for order in (SubjectForgotten(("id-known0",), ("known0",), house.now_ms), StrangerForgotten(1, house.now_ms)):
+    orders = (
+        *(SubjectForgotten(("id-known0",), ("known0",), house.now_ms), StrangerForgotten(1, house.now_ms)),
+        GalleryForgotten(house.now_ms),
+    )
+    for order in orders:
         wiped.clear()
         house.log.tell("door", [order])
         until_quiet(house, watcher)
         assert wiped == [before]
         before = house.store.position("door")
+
+
+def test_a_gallery_that_was_forgotten_and_wiped_is_held_no_more_and_watched_anew_when_it_is_made_again(
+    house: House,
+) -> None:
+    watcher = house.watcher()
+    house.tell(walk(house.people, house.people.everybody[4], "front", 1, house.now_ms))
+    until_quiet(house, watcher)
+    assert house.store.load("door").vectors
+    house.log.tell("door", [GalleryForgotten(house.now_ms)])
+    until_quiet(house, watcher)
+    assert not house.store.load("door").vectors
+    assert set(house.store.records("door")) <= {"next"}
+    house.store.wipe("door")
+    until_quiet(house, watcher)
+    assert watcher._desks == {}
+    house.tell(walk(house.people, house.people.everybody[4], "front", 2, house.now_ms))
+    until_quiet(house, watcher)
+    assert [entry.event.stranger for entry in house.store.events()][-1] == "stranger-1"
 
 
 def test_one_watcher_leads_and_the_other_takes_over_when_it_leaves(house: House) -> None:
