@@ -207,11 +207,34 @@ class Client:
         )
         return forgetting.forget(self._name(gallery), subject, wait_s=wait_s, save=save)
 
+    def forget_gallery(
+        self,
+        gallery: str,
+        *,
+        wait_s: float = 20.0,
+        save: "Callable[[SignedReceipt], None]" = lambda _: None,
+        told: Callable[[dict[str, int]], None] = lambda _: None,
+    ) -> "SignedReceipt":
+        """Erase a whole gallery everywhere, see kith.forgetting_galleries; else as `forget`. Its cameras are paused.
+
+        told: how many things of each kind are gone by now. Raises UnknownGallery, and what the parts raise.
+        """
+        from kith.forgetting_galleries import GalleryForgetting  # noqa: PLC0415 (as above)
+
+        parts = self._connections
+        forgetting = GalleryForgetting(
+            galleries=self._galleries, gone=parts.gone, erasure=self.erasure, ledger=self.ledger, results=self.results,
+            store=self.store, samples=self.samples, cameras=self.cameras, watched=self._watched, audit=self.audit,
+            keys=self.keys, by=self.by, told=told,
+        )  # fmt: skip
+        return forgetting.forget(gallery, wait_s=wait_s, save=save)
+
     def check_forgotten(self, signed: "SignedReceipt", names: tuple[str, ...] = ()) -> "Iterator[Leftover]":
         """What is left of somebody forgotten, see kith.forget_check; nothing, it should be."""
         from kith.forget_check import Checker  # noqa: PLC0415 (as above)
 
-        checker = Checker(self.erasure, self.store, self.ledger, self.keys, self.settings.redis.prefix)
+        parts = self._connections
+        checker = Checker(self.erasure, parts.gone, self.store, self.ledger, self.keys, self.settings.redis.prefix)
         return checker.check(signed, names)
 
     def snapshot(self, gallery: str | None = None) -> Snapshot:

@@ -11,6 +11,7 @@ from kith.backends.cameras_redis import RedisCameras
 from kith.backends.connect import gallery_store, image_store, key_store, redis_client
 from kith.backends.erasure_redis import RedisErasure
 from kith.backends.events_redis import RedisEvents
+from kith.backends.gone_redis import RedisGoneGalleries
 from kith.backends.ledger_redis import RedisLedger
 from kith.backends.migration_redis import RedisMigrationStore
 from kith.backends.queue_celery import CeleryQueue, make_app
@@ -23,6 +24,7 @@ from kith.calibration_samples import SampleStore
 from kith.cameras import CameraRegistry
 from kith.erasure import Erasure
 from kith.gallery import GalleryStore
+from kith.gone import GoneGalleries
 from kith.imagestore import ImageStore
 from kith.intake import JobQueue
 from kith.keys import KeyStore
@@ -51,6 +53,7 @@ class Connections:
     samples: SampleStore
     migrations: MigrationStore
     erasure: Erasure
+    gone: GoneGalleries
     audit: AuditLog
     keys: KeyStore
     cameras: CameraRegistry
@@ -75,6 +78,7 @@ def connect(settings: Settings) -> Connections:
         samples=RedisSamples(state, prefix),
         migrations=RedisMigrationStore(state, prefix, keys),
         erasure=RedisErasure(state, prefix),
+        gone=RedisGoneGalleries(state, prefix),
         audit=RedisAudit(state, prefix),
         keys=keys,
         cameras=RedisCameras(state, prefix),

@@ -11,7 +11,7 @@ from kith.imagestore import key_of
 from kith.jobs import EmbedJob
 
 #: What a picture's key ends in, in the text of any job.
-_DIGEST = re.compile("/([0-9a-f]{64})")
+DIGEST = re.compile("/([0-9a-f]{64})")
 
 
 class Erasure(Protocol):
@@ -104,7 +104,7 @@ def asked_about(erasure: Erasure) -> set[str]:
             job = wire.from_json(EmbedJob, payload)
         except UnknownWireVersion:
             # Newer workers can, while an installation moves to another version.
-            asked.update(key_of(digest) for digest in _DIGEST.findall(payload))
+            asked.update(key_of(digest) for digest in DIGEST.findall(payload))
             continue
         except JobRejected:
             # No worker can read it either: it becomes a dead letter.

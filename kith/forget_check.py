@@ -5,6 +5,8 @@ strings, JSON within JSON and messages of the broker included; vectors in blocks
 the pictures in the store, and what the workers say of their copies. Only the installation that made the receipt can
 look: the digests need its signing key.
 
+Of a gallery that was forgotten whole there are no digests: whatever bears its name, and is no later one's, is left.
+
 A name alone may be somebody else's who was enrolled since; the checker then says where it stands. The audit log keeps
 the subject's id, which leads nowhere; that is no leftover.
 """
@@ -14,19 +16,23 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kith.crossing_out import CrossingOut
 from kith.erasure import Erasure
 from kith.errors import UnknownKey
+from kith.gone import GoneGalleries
 from kith.holdings import Tracer, Traces
 from kith.imagestore import ImageStore
 from kith.keys import SIGNING, KeyStore
 from kith.ledger import Ledger
 from kith.receipts import Kind, Receipt, SignedReceipt, key_id_of, signing_key
+from kith.results import order_of
 from kith.scrubbing import texts_in
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something of the person: what (`vector`, `name`, `id`, `picture`, `replica`), and where it lies."""
+    """Something of the person or gallery: what (`vector`, `name`, `id`, `picture`, `replica`; `gallery`, `decision`,
+    `event`), and where it lies."""
 
     what: str
     where: str
@@ -35,8 +41,11 @@ class Leftover:
 class Checker:
     """Raises StateUnavailable, StoreUnavailable, UnknownKey when the key that signed is not here."""
 
-    def __init__(self, erasure: Erasure, store: ImageStore, ledger: Ledger, keys: KeyStore, prefix: str) -> None:
-        self._erasure, self._store, self._ledger, self._keys, self._prefix = erasure, store, ledger, keys, prefix
+    def __init__(
+        self, erasure: Erasure, gone: GoneGalleries, store: ImageStore, ledger: Ledger, keys: KeyStore, prefix: str
+    ) -> None:
+        self._erasure, self._gone, self._store, self._ledger = erasure, gone, store, ledger
+        self._keys, self._prefix = keys, prefix
 
     def check(self, signed: SignedReceipt, names: tuple[str, ...] = ()) -> Iterator[Leftover]:
         """All that is left, as it is found. names: looked for as bytes too, within longer texts."""
@@ -46,6 +55,9 @@ class Checker:
         ]
         if not matching:
             raise UnknownKey(f"the key {signed.key_id} that signed this receipt is not here; check where it was made")
+        if receipt.subject_id is None:
+            yield from self._of_gallery(receipt)
+            return
         if receipt.traces is not None:
             yield from self._in_redis(receipt, receipt.traces, Tracer(matching[0], receipt.traces.salt), names)
         for each in receipt.erased:
@@ -63,6 +75,28 @@ class Checker:
             same = (beat.epochs or {}).get(receipt.gallery, receipt.epoch) == receipt.epoch
             if same and at is not None and at < receipt.sequence:
                 yield Leftover("replica", f"worker {beat.worker_id} is at change {at} of {receipt.sequence}")
+
+    def _of_gallery(self, receipt: Receipt) -> Iterator[Leftover]:
+        """Of one that was forgotten whole. What came to be after the receipt, or after another gallery got the name, is
+        not its."""
+        gallery, born_ms = receipt.gallery, self._gone.born_ms(receipt.gallery)
+        yield from (Leftover("gallery", where) for where in self._gone.left(gallery, receipt.epoch))
+        until_ms = receipt.at_ms if born_ms is None else min(receipt.at_ms, born_ms)
+        yield from (Leftover("picture", each) for each in CrossingOut(self._erasure, gallery).left(until_ms))
+        about = f'"gallery":"{gallery}"'.encode()
+        named = (
+            [f"{self._prefix}:{what}:{gallery}" for what in ("samples", "watch", "sightings")] if not born_ms else []
+        )
+        for key, place, value in self._erasure.values():
+            told = key in (f"{self._prefix}:results:told", f"{self._prefix}:events:told")
+            if told and about in value and order_of(place)[0] < until_ms:
+                yield Leftover("decision" if ":results:" in key else "event", f"{key} {place}")
+            elif any(key == each or key.startswith(f"{each}:") for each in named):
+                yield Leftover("name", f"{key} {place}".rstrip())
+        for beat in self._ledger.workers():
+            at, epoch = (beat.galleries or {}).get(gallery), (beat.epochs or {}).get(gallery)
+            if at is not None and (epoch in (None, receipt.epoch) or at < 0):
+                yield Leftover("replica", f"worker {beat.worker_id}")
 
     def _in_redis(self, receipt: Receipt, traces: Traces, tracer: Tracer, names: tuple[str, ...]) -> Iterator[Leftover]:
         widths = sorted(self._erasure.widths(receipt.gallery))

@@ -15,6 +15,7 @@ from functools import partial
 from kith.audit import Action, AuditLog, Deed
 from kith.calibration_samples import SampleStore
 from kith.clearing import Clearing
+from kith.confirming import await_copies
 from kith.erasure import Erasure
 from kith.errors import UnknownSubject
 from kith.free_memory import overwriting_freed
@@ -31,8 +32,6 @@ from kith.watching.erasing import WatchedErasure
 #: How long one waits for workers, and for jobs that they have in hand, before they are named as silent.
 WAIT_S = 20.0
 _LOOK_EVERY_S = 0.1
-#: The role of workers that hold copies of galleries.
-_HOLDS_COPIES = "embed"
 
 #: What no call of ours reaches.
 BEYOND = (
@@ -84,7 +83,7 @@ class Forgetting:
         self._erasure.note(place, pending)
         pending = self._leave_gallery(gallery, name, pending)
         self._erasure.note(place, pending)
-        replicas, silent = self._await_workers(gallery, pending, wait_s)
+        replicas, silent = await_copies(self._ledger, gallery, pending.epoch, pending.sequence, wait_s)
         marks = self._marks(pending, key)
         clearing = Clearing(self._erasure, self._store, gallery)
         deadline_s = time.monotonic() + wait_s
@@ -164,31 +163,6 @@ class Forgetting:
         done = {Kind.VECTORS.value: gone.templates, Kind.JOURNAL_PAYLOADS.value: gone.payloads}
         images = tuple(sorted({*pending.images, *gone.images}))
         return replace(pending, sequence=gone.sequence, images=images, done=pending.done | done)
-
-    def _await_workers(self, gallery: str, pending: Pending, wait_s: float) -> tuple[list[ReplicaAt], list[str]]:
-        """Workers whose copies have applied the change, and those that have not said so.
-
-        A beat from before the change may not know of a copy made just then: who names none must be heard once more. Nor
-        does the number count that a copy of a former gallery of this name has reached.
-        """
-        deadline_s = time.monotonic() + wait_s
-        first, reached, silent = dict[str, int](), dict[str, int](), set[str]()
-        while True:
-            for beat in self._ledger.workers():
-                if beat.role != _HOLDS_COPIES:
-                    continue
-                who, at = beat.worker_id, (beat.galleries or {}).get(gallery)
-                silent.add(who)
-                of = (beat.epochs or {}).get(gallery, pending.epoch)
-                if at is not None and at >= pending.sequence and of == pending.epoch:
-                    reached[who] = at
-                elif at is None and first.setdefault(who, beat.seen_ms) != beat.seen_ms:
-                    silent.discard(who)
-            silent -= set(reached)
-            # One that stopped beating may be cut off and go on with its copy: it stays among the silent.
-            if not silent or time.monotonic() > deadline_s:
-                return [ReplicaAt(who, at) for who, at in sorted(reached.items())], sorted(silent)
-            time.sleep(_LOOK_EVERY_S)
 
     def _receipt(
         self,

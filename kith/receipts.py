@@ -60,7 +60,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """count: how many of `kind` are gone. identifiers: sorted; of all of them, or none where they have none."""
+    """count: how many of `kind` are gone. identifiers: sorted; of all of them, or none where they have none, and of a
+    whole gallery, for there would be too many."""
 
     kind: Kind
     count: int

@@ -25,6 +25,12 @@ class Entry:
     decision: Decision
 
 
+def order_of(entry_id: str) -> tuple[int, int]:
+    """By which the ids of one stream are in order."""
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number or 0)
+
+
 class Results(Protocol):
     """Raises StateUnavailable when Redis is away."""
 

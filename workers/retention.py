@@ -19,6 +19,7 @@ from kith.errors import JobRejected
 from kith.gallery import GalleryInfo, GalleryStore
 from kith.imagestore import ImageStore
 from kith.jobs import Decision, now_ms
+from kith.results import order_of
 from kith.settings import Settings
 from workers.watched_retention import WatchedRetention
 
@@ -111,10 +112,10 @@ class Retention:
 
     def _drop_decisions(self, gallery: str, keep_s: float, after_pictures: bool) -> int:
         looked_at, reached = self._old(gallery, "decisions", keep_s)
-        limit = _place(self._erasure.reached(f"{gallery} probes")) if after_pictures else None
+        limit = order_of(self._erasure.reached(f"{gallery} probes")) if after_pictures else None
         gone = 0
         for entry_id, text, _ in looked_at:
-            if limit is not None and _place(entry_id) > limit:
+            if limit is not None and order_of(entry_id) > limit:
                 # Its picture's turn is not yet.
                 return gone
             gone += self._erasure.amend_result(entry_id, text, "")
@@ -126,7 +127,7 @@ class Retention:
         found: list[tuple[str, str, Decision | None]] = []
         reached = self._erasure.reached(f"{gallery} {what}")
         until = str(now_ms() - round(keep_s * 1000))
-        if _place(reached) >= (int(until), 0):
+        if order_of(reached) >= (int(until), 0):
             return found, reached
         for entry_id, text in self._erasure.results(reached, gallery, until):
             if text is None:
@@ -139,8 +140,3 @@ class Retention:
             except JobRejected:
                 found.append((entry_id, text, None))
         return found, reached
-
-
-def _place(entry_id: str) -> tuple[int, int]:
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number or 0)

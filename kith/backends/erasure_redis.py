@@ -28,7 +28,7 @@ _DIGEST = re.compile(rb"/([0-9a-f]{64})")
 #: Nor does a picture stay because it is noted as one to be deleted.
 _SILENT = re.compile(rb"g:[^:]+:(?:[bcown]:\d+|i:[0-9a-f]+)|samples(:.*)?|spared")
 #: Out first, so that the server takes it when memory is full: whoever is forgotten makes room.
-_NOTE = "redis.call('HDEL', KEYS[1], ARGV[1]) return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
+NOTE = "redis.call('HDEL', KEYS[1], ARGV[1]) return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
 _SPARE = "redis.call('SREM', KEYS[1], ARGV[1]) return redis.call('SADD', KEYS[1], ARGV[1])"
 
 
@@ -41,7 +41,7 @@ class RedisErasure:
         self._redis: Any = client
         self._prefix = prefix
         self._galleries = GalleryScript(client, prefix)
-        self._note = client.register_script(_NOTE)
+        self._note = client.register_script(NOTE)
         self._spare = client.register_script(_SPARE)
         self._ledger = client.register_script(telling() + _ledger())
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kith.jobs import now_ms
 from kith.names import gallery_name
+from kith.results import order_of
 from kith.watching.log import Heard
 from kith.watching.news import News
 
@@ -46,7 +47,9 @@ class MemorySightings:
                 found = {}
                 for gallery, entry_id in positions.items():
                     held = [
-                        each for each in self._galleries.get(gallery, ()) if _place(each.entry_id) > _place(entry_id)
+                        each
+                        for each in self._galleries.get(gallery, ())
+                        if order_of(each.entry_id) > order_of(entry_id)
                     ]
                     if held:
                         found[gallery] = held[:limit]
@@ -72,14 +75,9 @@ class MemorySightings:
         """Erase what a watcher has taken, up to and with this entry."""
         with self._news:
             held = self._galleries.get(gallery, [])
-            held[:] = [each for each in held if _place(each.entry_id) > _place(entry_id)]
+            held[:] = [each for each in held if order_of(each.entry_id) > order_of(entry_id)]
 
     def wipe(self, gallery: str) -> None:
         """As if nothing had ever been told of it."""
         with self._news:
             self._galleries.pop(gallery, None)
-
-
-def _place(entry_id: str) -> tuple[int, int]:
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number or 0)

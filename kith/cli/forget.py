@@ -62,13 +62,13 @@ def forget(
             ids = client.galleries.forgettable(where, subject)
             show_effect(client, where, lambda now: forgotten(now, subject, ids), hours, as_json=as_json)
             return
-        folder = _folder(client, receipt)
+        folder = receipt_folder(client, receipt)
         if not yes:
             _ask(where, subject)
         saved: list[Path] = []
 
         def keep(signed: "SignedReceipt") -> None:
-            saved.append(_save(signed, receipt or folder / _name(signed)))
+            saved.append(save_receipt(signed, receipt or folder / receipt_name(signed)))
 
         signed = client.forget(subject, gallery=where, save=keep)
     if as_json:
@@ -87,7 +87,7 @@ def _ask(gallery: str, subject: str) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _folder(client: Client, receipt: Path | None) -> Path:
+def receipt_folder(client: Client, receipt: Path | None) -> Path:
     """Where the receipt goes; found out before anything is erased, for there is no other proof."""
     folder = client.settings.home.expanduser() / "receipts" if receipt is None else receipt.parent
     if receipt is None:
@@ -99,11 +99,14 @@ def _folder(client: Client, receipt: Path | None) -> Path:
     return folder
 
 
-def _name(signed: "SignedReceipt") -> str:
-    return f"{signed.receipt.gallery}-{signed.receipt.sequence}-{signed.receipt.subject_id}.json"
+def receipt_name(signed: "SignedReceipt") -> str:
+    """What its file is called: by nobody's name."""
+    about = signed.receipt
+    return f"{about.gallery}-{about.sequence}-{about.subject_id or about.epoch}.json"
 
 
-def _save(signed: "SignedReceipt", file: Path) -> Path:
+def save_receipt(signed: "SignedReceipt", file: Path) -> Path:
+    """Write it; where it is."""
     from kith.receipts import save  # noqa: PLC0415 (as in kith.cli.receipts)
 
     save(signed, file)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kith.amending import amend_description, amend_settings
-from kith.cli import gallery_corrections, gallery_files, gallery_journal
+from kith.cli import gallery_corrections, gallery_files, gallery_forgetting, gallery_journal
 from kith.cli.galleries import show_galleries
 from kith.cli.gallery_corrections import done
 from kith.cli.terminal import Json, answer, answer_json, client_for
@@ -20,7 +20,7 @@ _group = typer.Typer(
     help="Galleries: their settings, corrections of who is who, their history, and moving them as files.",
 )
 app.add_typer(_group, name="gallery", rich_help_panel="Galleries")
-for _part in (gallery_corrections, gallery_journal, gallery_files):
+for _part in (gallery_corrections, gallery_journal, gallery_files, gallery_forgetting):
     _group.add_typer(_part.app)
 
 Name = Annotated[str, typer.Argument(metavar="GALLERY", show_default=False)]

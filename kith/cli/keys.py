@@ -1,12 +1,11 @@
 """kith keys: what the templates of galleries are sealed by, and what receipts are signed by."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from kith.audit import command_line_actor
-from kith.cli.exits import Exit
+from kith.cli.asking import ask_for_name
 from kith.cli.terminal import Json, answer, answer_json, answer_table, client_for, plain_table, say, settings_for
 from kith.cli.wording import time_of
 from kith.client import Client
@@ -94,13 +93,15 @@ def destroy(
 ) -> None:
     """Destroy all keys of a gallery: nobody can read its templates any more, here or in any backup. No way back.
 
-    A copy you made of the keys opens them still. Workers that have the gallery in memory know it until they end.
+    A copy you made of the keys opens them still. Workers that have the gallery in memory know it until they end; kith
+    gallery forget has them let it go, and erases all that tells of it too.
     """
     gallery = gallery_name(gallery)
     with client_for(context) as client:
         client.keys.check_changeable(gallery)
         if not yes:
-            _ask(gallery)
+            what = f"All templates of gallery {gallery} become unreadable for ever, in every backup too."
+            ask_for_name(gallery, what)
         key_ids = destroy_keys(client.keys, client.audit, gallery, command_line_actor())
         for camera in client.cameras.all():
             # Whoever it sees could be compared with nobody.
@@ -137,12 +138,3 @@ def _ring(client: Client, name: str) -> KeyRing | KithError:
     except KithError as why:
         # One that is damaged, or whose service is away, must not hide the others.
         return why
-
-
-def _ask(gallery: str) -> None:
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here; add --yes")
-    say(f"All templates of gallery {gallery} become unreadable for ever, in every backup too.")
-    if typer.prompt("Type the gallery's name to go on", default="", show_default=False, err=True) != gallery:
-        say("nothing was changed")
-        raise typer.Exit(Exit.FAILED)

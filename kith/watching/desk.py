@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kith.errors import UnknownStranger
 from kith.jobs import now_ms
+from kith.results import order_of
 from kith.settings import Watch
 from kith.watching.event_log import EventLog
 from kith.watching.events import stranger_name
@@ -39,6 +40,10 @@ class Desk:
 
     def __init__(self, log: SightingLog, watched: Watched, rule: Watch) -> None:
         self._log, self._store, self._uncover, self._rule = log, watched.store, watched.uncover, rule
+
+    def watches(self, gallery: str) -> bool:
+        """Whether anything was ever told of a gallery. Raises StateUnavailable."""
+        return gallery in self._log.galleries()
 
     def strangers(self, gallery: str) -> Strangers:
         """All of a gallery, without their views. Raises StateUnavailable."""
@@ -74,9 +79,9 @@ class Desk:
 
     def ask(self, gallery: str, order: Order, wait_s: float = WAIT_S) -> bool:
         """Whether it is done; else it will be when the watcher comes to it. Raises StateUnavailable, StateFull."""
-        place = _place(self._log.tell(gallery, [order]))
+        place = order_of(self._log.tell(gallery, [order]))
         deadline_s = time.monotonic() + wait_s
-        while _place(self._store.position(gallery)) < place:
+        while order_of(self._store.position(gallery)) < place:
             if time.monotonic() > deadline_s:
                 return False
             if self._store.leader() is None:
@@ -87,13 +92,8 @@ class Desk:
     def _watch(self, gallery: str, place: tuple[int, int], deadline_s: float) -> None:
         watcher = Watcher(self._log, self._store, self._uncover, self._rule, f"asked:{uuid.uuid4().hex}")
         try:
-            while _place(self._store.position(gallery)) < place and time.monotonic() < deadline_s:
+            while order_of(self._store.position(gallery)) < place and time.monotonic() < deadline_s:
                 if watcher.round(block_s=0.0) is None:
                     return
         finally:
             watcher.leave()
-
-
-def _place(entry_id: str) -> tuple[int, int]:
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number or 0)

@@ -6,23 +6,28 @@ while thought to be theirs, or they were merely the nearest, the name is taken o
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 from kith import wire
-from kith.erasure import Erasure, asked_about
+from kith.erasure import DIGEST, Erasure, asked_about
 from kith.errors import JobRejected
 from kith.holdings import Marks
-from kith.imagestore import ImageStore
+from kith.imagestore import ImageStore, key_of
 from kith.jobs import Decision, now_ms
+from kith.results import order_of
 from kith.scrubbing import texts_in
 from kith.watching.desk import Desk
 from kith.watching.event_log import EventEntry, EventLog
 from kith.watching.events import Event, stranger_name
-from kith.watching.news import SubjectForgotten
+from kith.watching.news import GalleryForgotten, SubjectForgotten
 from kith.watching.state import State
 from kith.watching.store import WatchStore
 from kith.watching.visits import Who
 
 Owns = Callable[[Event], bool]
+
+#: Events erased after one look at what their pictures are needed for.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,32 @@ class WatchedErasure:
     def erase(self, gallery: str, marks: Marks) -> Gone:
         """A subject's events, and the name in those of others."""
         return self._erase(gallery, _theirs(marks), lambda event: _blotted(event, marks))
+
+    def leave_gallery(self, gallery: str, wait_s: float) -> bool:
+        """Have the watcher forget everybody of a gallery; whether it has, by now."""
+        return not self._desk.watches(gallery) or self._desk.ask(gallery, GalleryForgotten(now_ms()), wait_s)
+
+    def kept(self, gallery: str) -> set[str]:
+        """All pictures that the watcher knows of."""
+        texts = (*self._watch.records(gallery).values(), *self._watch.litter(gallery))
+        return {key_of(digest) for text in texts for digest in DIGEST.findall(text)}
+
+    def wipe(self, gallery: str) -> None:
+        """Nothing is kept of a gallery, but for its events: `kept` have been deleted."""
+        self._watch.wipe(gallery)
+
+    def newest_event(self) -> str:
+        """The id of the newest event of any gallery."""
+        return self._events.position()
+
+    def erase_all(self, gallery: str, until: str, delete: Callable[[set[str]], object]) -> int:
+        """Erase the events of a gallery up to that entry, each after the pictures it shows; how many."""
+        gone, all_of_it = 0, self._events.of(gallery)
+        meant = takewhile(lambda each: order_of(each[0].entry_id) <= order_of(until), all_of_it)
+        while some := list(islice(meant, _AT_ONCE)):
+            delete(_pictures(entry.event for entry, _ in some))
+            gone += sum(self._events.amend(entry.entry_id, text, "") for entry, text in some)
+        return gone
 
     def forget_stranger(
         self, gallery: str, number: int, erasure: Erasure, store: ImageStore, wait_s: float

@@ -15,6 +15,7 @@ from kith.audit import Action
 from kith.backends.audit_redis import RedisAudit
 from kith.backends.erasure_redis import RedisErasure
 from kith.backends.gallery_redis import RedisGalleryStore
+from kith.backends.gone_redis import RedisGoneGalleries
 from kith.backends.images_directory import DirectoryImageStore
 from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.ledger_redis import RedisLedger
@@ -69,7 +70,8 @@ class House:
         return forgetting.forget("staff", name, wait_s=wait_s)
 
     def left(self, signed: SignedReceipt, *names: str) -> list[Leftover]:
-        return list(Checker(self.erasure, self.store, self.ledger, self.keys, "kith").check(signed, names))
+        gone = RedisGoneGalleries(self.redis, "kith")
+        return list(Checker(self.erasure, gone, self.store, self.ledger, self.keys, "kith").check(signed, names))
 
     def enrol(self, name: str, seed: int, gallery: str = "staff", image: str | None = None) -> str:
         key = image or self.store.put(f"{name} {seed}".encode())

