@@ -46,8 +46,9 @@
                                        is no more) and holders (numbers of those who had templates of somebody forgotten). Nothing personal, so it stays whoever is forgotten. Without holes
   g:payloads                   hash    sequence -> what is personal about a change, JSON; for a removal, newline, vectors
 
-  of a gallery that was dropped, until the pictures it told of are deleted:
-  {prefix}:gone:{epoch}:templates, :payloads   hash    as they were
+  of a gallery that was dropped, under {prefix}:gone:{epoch}: until they are erased, as they were:
+  b:{k}, c:{k}, w:{k}, o:{k}, n:{k}    and extent, hash: how many blocks and chunks there are of them
+  templates, payloads                  until the pictures that they tell of are deleted
 
   Blocks, owners and names are what a worker loads: a million templates in some thousands of long strings instead of
   millions of small ones. The hashes are for those who change or look something up.

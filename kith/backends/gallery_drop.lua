@@ -1,5 +1,7 @@
 --[[ Dropping a gallery, in one moment: nobody is matched in it any more, nobody changes it, and one that is made under its name
-  is another. Only what tells of pictures stays, under names of its own (gallery.lua: gone), until those are deleted.
+  is another. What the server would take long to free is only given another name (gallery.lua: gone) and freed piece by piece
+  by whoever asked: a string is freed while everybody waits, by UNLINK too. What tells of pictures keeps that name until those
+  are deleted.
 ]]
 
 -- Few enough for the stack of unpack.
@@ -28,22 +30,26 @@ function operations.drop(name, epoch)
   -- A delete first: however full the memory is, the rest is not refused.
   redis.call('SREM', KEYS[2], name)
   local gone = string.gsub(KEYS[2], 'galleries$', '') .. 'gone:' .. epoch .. ':'
-  for _, part in ipairs({'templates', 'payloads'}) do
+  local function set_aside(part)
     if redis.call('EXISTS', g .. ':' .. part) == 1 then
       redis.call('RENAME', g .. ':' .. part, gone .. part)
     end
   end
+  set_aside('templates')
+  set_aside('payloads')
+  local blocks, chunks = math.ceil(meta[3] / BLOCK_ROWS), math.floor(meta[4] / NAMES_AT_ONCE) + 1
+  redis.call('HSET', gone .. 'extent', 'blocks', blocks, 'chunks', chunks)
+  for block = 0, blocks - 1 do
+    for _, kind in ipairs({'b', 'c', 'w', 'o'}) do
+      set_aside(kind .. ':' .. block)
+    end
+  end
+  for chunk = 0, chunks - 1 do
+    set_aside('n:' .. chunk)
+  end
   local keys = {}
   for _, part in ipairs({'meta', 'migration', 'unable', 'subjects', 'ended', 'names', 'external', 'free', 'log'}) do
     table.insert(keys, g .. ':' .. part)
-  end
-  for block = 0, math.ceil(meta[3] / BLOCK_ROWS) - 1 do
-    for _, kind in ipairs({'b', 'c', 'w', 'o'}) do
-      table.insert(keys, g .. ':' .. kind .. ':' .. block)
-    end
-  end
-  for chunk = 0, math.floor(meta[4] / NAMES_AT_ONCE) do
-    table.insert(keys, g .. ':n:' .. chunk)
   end
   for bucket = 0, PICTURE_BUCKETS - 1 do
     table.insert(keys, string.format('%s:i:%03x', g, bucket))

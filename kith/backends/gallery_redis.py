@@ -15,6 +15,7 @@ from kith.backends.gallery_redis_snapshot import read_snapshot
 from kith.backends.gallery_resealing import reseal
 from kith.backends.gallery_rows import RowFormats
 from kith.backends.gallery_script import GalleryScript
+from kith.backends.gone_redis import erase_rows
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.enrolment import Introduction, check_description, check_template_ids
 from kith.errors import KeysUnavailable, Misconfigured, ModelMismatch, UnknownGallery
@@ -192,6 +193,7 @@ class RedisGalleryStore:
     def drop(self, name: str, epoch: str) -> Dropped:
         with mapped_redis_errors(f"dropping gallery {name}"):
             counts = self._script.change(name, "drop", name, epoch)
+            erase_rows(self._client, self._prefix, epoch)
         # Another gallery of this name has other keys.
         self._script.rows.renew(name)
         return Dropped(*map(int, counts))

@@ -85,7 +85,8 @@ class PackingSearcher(Searcher, Generic[FormT]):
             gallery.packed.arrange(rows, view.sequence, view)
 
     def wipe(self) -> None:
-        pass
+        # The packing thread does so too, but only where there was ever something to pack.
+        self._drop_dead()
 
     def pack(self, view: GalleryView) -> None:
         """Pack all of `view` now, in the caller's thread."""
@@ -205,6 +206,7 @@ class Int8Searcher(PackingSearcher[Packing]):
         return [Int8Pass(group, coded) for group in groups if coded]
 
     def wipe(self) -> None:
+        super().wipe()
         wipe_workspaces()
 
 

@@ -140,9 +140,44 @@ def test_a_follower_holds_nothing_of_somebody_forgotten_whether_it_is_searched_a
         assert count(process.pid, NAME.encode())[NAME.encode()] == 0
 
 
-@pytest.mark.parametrize(("network", "asked"), [("simulated", True), ("shipped", True), ("simulated", False)])
+@pytest.mark.parametrize(
+    ("method", "dimension", "scoring"),
+    [("plain", 512, Scoring.BEST), ("int8", 512, Scoring.BEST), ("int8", 128, Scoring.QUALITY)],
+)
+def test_a_follower_holds_nothing_of_a_gallery_that_is_gone(
+    redis_client: redis.Redis,
+    valkey: EmbeddedValkey,
+    prefix: str,
+    repository: Path,
+    method: str,
+    dimension: int,
+    scoring: Scoring,
+) -> None:
+    store = RedisGalleryStore(redis_client, prefix)
+    store.create("door", model_id="m", dimension=dimension, settings=GallerySettings(scoring=scoring))
+    seeds = range(100, 100 + BLOCK_ROWS)
+    store.enrol("door", [face(f"{NAME} {seed}", seed, dimension) for seed in seeds])
+    by = scales({"full": np.stack([unit(seed, dimension) for seed in seeds])})
+    with following(valkey.url, prefix, method, repository) as process:
+        reach(process, store.enrol("door", [face(f"{NAME} 1", 1, dimension)])[-1])
+        known = {str(seed): forms(unit(seed, dimension), by) for seed in (1, 100, 600, seeds[-1])}
+        everybody = list(known)
+        assert set(vectors_in(process.pid, known)) == set(everybody), "the look into the memory is blind"
+        assert count(process.pid, NAME.encode())[NAME.encode()]
+        store.drop("door", store.info("door").epoch)
+        assert settled(process.pid, everybody, known) == {}
+        assert count(process.pid, NAME.encode())[NAME.encode()] == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "asked", "whole"),
+    [
+        *(("simulated", True, False), ("shipped", True, False), ("simulated", False, False)),
+        *(("simulated", True, True), ("simulated", False, True)),
+    ],
+)
 def test_an_embed_worker_that_enrolled_and_recognised_somebody_holds_none_of_the_vectors_after_a_forget(
-    tmp_path: Path, network: str, asked: bool
+    tmp_path: Path, network: str, asked: bool, whole: bool
 ) -> None:
     shipped = default_pack()
     assert shipped is not None
@@ -171,13 +206,14 @@ def test_an_embed_worker_that_enrolled_and_recognised_somebody_holds_none_of_the
         [worker] = stack.pids("embed").values()
         if asked:
             assert set(vectors_in(worker, known)) - {"probe"} == {*hers, "n3"}, "the look into the memory is blind"
-        receipt = client.forget(NAME).receipt
+        receipt = (client.forget_gallery("default") if whole else client.forget(NAME)).receipt
+        assert receipt.silent == ()
         # The worker has confirmed it, so nothing has to be waited for; one that only enrols holds no gallery.
         assert len(receipt.replicas) == 1
         for pid in stack.pids().values():
             after = vectors_in(pid, known)
             assert {name: where for name, where in after.items() if name != "n3"} == {}
-            assert ("n3" in after) == (asked and pid == worker)
+            assert ("n3" in after) == (asked and pid == worker and not whole)
 
 
 DERIVING = """

@@ -157,6 +157,19 @@ def test_means_of_a_gallery_that_nobody_holds_any_more_are_dropped(int8: Int8Sea
     assert not int8.nbytes(lambda form: form.codes.nbytes)
 
 
+def test_of_a_gallery_that_is_gone_nothing_is_kept_once_the_memory_is_wiped(int8: Int8Searcher) -> None:
+    # Packed to the end, and so nothing was ever left for the thread that packs, which else would come by.
+    replica = replica_of(units(BLOCK_ROWS, 16))
+    int8.pack(replica.view)
+    int8.search(replica.view, units(2, 16, 5), 2)
+    assert int8._thread is None
+    del replica
+    gc.collect()
+    assert int8._galleries
+    int8.wipe()
+    assert not int8._galleries
+
+
 def test_what_was_being_packed_when_somebody_was_forgotten_is_not_kept(
     int8: Int8Searcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
