@@ -42,7 +42,8 @@ def run(session: Session) -> list[Figure]:
         rates = _rates(session, client, folder, vectors, templates, tell)
         memory = _memory(client, vectors, templates, tell)
         took = _verbs(client, vectors, verbs, tell)
-    return [*rates, *memory, *took]
+        dropped = _drop(client, vectors, templates, tell)
+    return [*rates, *memory, *took, *dropped]
 
 
 def _rates(
@@ -158,6 +159,24 @@ def _verbs(client: redis.Redis, vectors: Vectors, count: int, tell: Callable[[st
         figures.append(Figure(f"{name}, p50", percentile(took, 50), "ms"))
         figures.append(Figure(f"{name}, p99", percentile(took, 99), "ms"))
     return figures
+
+
+def _drop(client: redis.Redis, vectors: Vectors, templates: int, tell: Callable[[str], None]) -> list[Figure]:
+    """A gallery ends: how long in all, and how long the server answers nobody else at the most."""
+    tell(f"dropping {templates:,} templates")
+    _flush(client)
+    store = _gallery(client)
+    store.enrol("bench", _enrolments(vectors, templates, 5))
+    client.config_set("slowlog-log-slower-than", 0)
+    client.slowlog_reset()
+    began = time.perf_counter()
+    store.drop("bench", store.info("bench").epoch)
+    took = 1000 * (time.perf_counter() - began)
+    longest: Any = client.slowlog_get(10_000)
+    client.config_set("slowlog-log-slower-than", 10_000)
+    blocked = max(each["duration"] for each in longest) / 1000
+    label = f"drop a gallery of {templates:,} templates"
+    return [Figure(label, took, "ms"), Figure(f"{label}: longest answer of the server", blocked, "ms")]
 
 
 def _gallery(client: redis.Redis) -> RedisGalleryStore:
