@@ -1,6 +1,7 @@
 """From settings to open backends, for the composition roots: one place that knows how each part is reached."""
 
 import redis
+from redis._parsers import _RESP2Parser
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
@@ -23,6 +24,9 @@ def redis_client(settings: Settings) -> "redis.Redis":
         health_check_interval=25,
         retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=6),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
+        # Also where hiredis is installed: that keeps what it has read in a buffer of each connection, and so vectors of
+        # whoever is forgotten meanwhile. (For RESP3 redis-py takes the like of it.)
+        parser_class=_RESP2Parser,
     )
 
 

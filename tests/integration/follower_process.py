@@ -6,10 +6,12 @@ Says `ready` and then the number it has reached whenever a line comes on its sta
 import sys
 
 import numpy as np
-import redis
+from pydantic import SecretStr
 
+from kith.backends.connect import redis_client
 from kith.backends.gallery_redis import RedisGalleryStore
 from kith.replica import Follower
+from kith.settings import Redis, Settings
 from kith.similarity import PlainSearcher, Searcher
 from kith.stack_memory import wipe_stack
 from workers.memory import keep_memory, restart_with_one_heap
@@ -24,7 +26,9 @@ def main() -> None:
         from kith.searchers.searcher import Int8Searcher  # noqa: PLC0415
 
         searcher = packing = Int8Searcher()
-    follower = Follower(RedisGalleryStore(redis.Redis.from_url(url), prefix), block_ms=50, kept=searcher)
+    # As workers are connected: what a connection keeps of what it read is part of what is looked for.
+    client = redis_client(Settings(redis=Redis(url=SecretStr(url))))
+    follower = Follower(RedisGalleryStore(client, prefix), block_ms=50, kept=searcher)
     if method == "int8":
         packing.pack(follower.view(gallery))
     print("ready", flush=True)
