@@ -66,6 +66,10 @@ class AsyncGallery:
         """Erase somebody everywhere; the receipt, which is given this once."""
         return await self._connection.send(verbs.forget(self.name, name, wait_s))
 
+    async def forget_gallery(self, *, wait_s: float = 20.0) -> "SignedReceipt":
+        """Erase the gallery itself everywhere; the receipt, which is given this once."""
+        return await self._connection.send(verbs.forget_gallery(self.name, wait_s))
+
     def history(self) -> AsyncIterator[HistoryEntry]:
         """What changed, newest first."""
         return self._connection.pages(lambda place: verbs.history(self.name, place))

@@ -168,6 +168,12 @@ def forget(name: str, who: str, wait_s: float) -> "Call[SignedReceipt]":
     return Call("DELETE", where, _receipt, parameters(wait=wait_s), again=False, wait_s=wait_s)
 
 
+def forget_gallery(name: str, wait_s: float) -> "Call[SignedReceipt]":
+    """Erase a gallery. As `forget`."""
+    where = path("v1", "galleries", name)
+    return Call("DELETE", where, _receipt, parameters(confirm=name, wait=wait_s), again=False, wait_s=wait_s)
+
+
 def altered(method: Method, name: str, /, *what: str, **body: Any) -> Call[int | None]:
     """A change of a gallery that cannot be repeated: merge, move, undo."""
     content, headers = as_json(**body)

@@ -1,6 +1,7 @@
 """What several nouns of the API have in common: names in addresses, changes, pages, the form of an answer."""
 
-from typing import Annotated, Any
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Path, Query
 from pydantic import BaseModel, Field
@@ -11,6 +12,9 @@ from kith.api_keys import Scope
 from kith.names import MAX_SUBJECT_NAME
 from producers.api.callers import Caller, needs
 from producers.api.submissions import NAME_PATTERN
+
+if TYPE_CHECKING:
+    from kith.receipts import SignedReceipt
 
 Reading = Annotated[Caller, Depends(needs(Scope.READ))]
 Enrolling = Annotated[Caller, Depends(needs(Scope.ENROL))]
@@ -36,6 +40,7 @@ Wait = Annotated[
     float | None,
     Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news, up to the setting api.max_wait_s."),
 ]
+Confirming = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds for workers to confirm.")]
 #: A place in a stream, as its entries have it.
 Place = Annotated[
     str | None,
@@ -54,6 +59,14 @@ class Changed(BaseModel):
     sequence: Annotated[int | None, Field(description="Of the change; absent where nothing had to change.")] = None
 
 
+class Receipt(BaseModel):
+    """A signed receipt of forgetting (`kith receipts verify` checks it)."""
+
+    kith_receipt: int
+    receipt: dict[str, Any]
+    signature: dict[str, Any]
+
+
 def plain(record: Any, status: int = 200, **headers: str) -> JSONResponse:
     """A record of Kith as it is told everywhere: fields without a value left out."""
     return JSONResponse(wire.to_dict(record), status, headers)
@@ -62,3 +75,10 @@ def plain(record: Any, status: int = 200, **headers: str) -> JSONResponse:
 def changed(sequence: int | None, status: int = 200) -> JSONResponse:
     """What a change is answered with."""
     return JSONResponse({} if sequence is None else {"sequence": sequence}, status)
+
+
+def receipt_of(signed: "SignedReceipt") -> JSONResponse:
+    """What forgetting is answered with."""
+    from kith.receipts import to_text  # noqa: PLC0415 (it loads the library of signatures, which hardly anybody needs)
+
+    return JSONResponse(json.loads(to_text(signed)))

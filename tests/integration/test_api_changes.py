@@ -1,6 +1,7 @@
 """What changes something over HTTP: migrations, strangers, cutoffs; and each such call stands in the audit log."""
 
 import base64
+import json
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,6 +14,7 @@ from kith.api_keys import Scope
 from kith.audit import Action
 from kith.checkpoints import load_pack, simulated_pack
 from kith.jobs import Content, Kind
+from kith.receipts import from_text
 from tests.http_door import House, crop, house, walk
 from tests.servers.receivers import served
 
@@ -373,6 +375,10 @@ DEEDS: dict[str, tuple[Action, Deed]] = {
         Action.CREATED,
         lambda s: s.call.post("/v1/galleries", json={"name": f"{s.gallery}-new", "model_id": "m", "dimension": 4}),
     ),
+    "DELETE /v1/galleries/{gallery}": (
+        Action.FORGOT,
+        lambda s: s.call.delete(s.place, params={"confirm": s.gallery}),
+    ),
     "PATCH /v1/galleries/{gallery}/settings": (
         Action.CONFIGURED,
         lambda s: s.call.patch(f"{s.place}/settings", json={"margin": 0.1}),
@@ -463,6 +469,25 @@ DEEDS: dict[str, tuple[Action, Deed]] = {
     "POST /v1/dead-letters/{dead_id}/retry": (Action.DEAD_RETRIED, lambda s: s.call.post(f"{s.dead}/retry")),
     "DELETE /v1/dead-letters/{dead_id}": (Action.DEAD_DROPPED, lambda s: s.call.delete(s.dead)),
 }
+
+
+class TestForgettingAGallery:
+    def test_its_name_is_given_twice_and_the_answer_is_a_receipt(
+        self, door: House, admin: httpx.Client, gallery: str
+    ) -> None:
+        place = f"/v1/galleries/{gallery}"
+        assert admin.delete(place).status_code == 422
+        refused = admin.delete(place, params={"confirm": "staff"})
+        assert code(refused) == (422, "not_confirmed")
+        assert f"confirm={gallery}" in refused.json()["remedy"]
+        with door.caller(Scope.ENROL, timeout_s=60) as other:
+            assert other.delete(place, params={"confirm": gallery}).status_code == 403
+        assert good(admin.get(place))["subjects"] == 2
+        signed = from_text(json.dumps(good(admin.delete(place, params={"confirm": gallery}))))
+        assert (signed.receipt.gallery, signed.receipt.subject_id, signed.receipt.silent) == (gallery, None, ())
+        assert list(door.client.check_forgotten(signed)) == []
+        assert admin.get(place).status_code == 404
+        assert code(admin.delete(place, params={"confirm": gallery})) == (404, "unknown_gallery")
 
 
 class TestAudit:

@@ -138,6 +138,8 @@ def test_people_are_managed(kith: Client) -> None:
     assert [each.name for each in people.subjects()] == ["C/D"]
     assert people.strangers() == []
     assert {each.name for each in kith.galleries()} >= {"staff", "people"}
+    assert people.forget_gallery().receipt.gallery == "people"
+    assert "people" not in {each.name for each in kith.galleries()}
     assert kith.status().workers
     assert kith.ask("GET", "/v1/cameras") == {"cameras": []}
 
@@ -342,5 +344,8 @@ def test_the_asynchronous_client_does_the_same(door: House, key: str, kith: Clie
             assert isinstance(await people.forget("Ada Lovelace"), SignedReceipt)
             with pytest.raises(UnknownSubject):
                 await people.subject("Ada Lovelace")
+            assert isinstance(await people.forget_gallery(), SignedReceipt)
+            with pytest.raises(UnknownGallery):
+                await people.info()
 
     asyncio.run(all_of_it())

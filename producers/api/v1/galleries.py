@@ -10,7 +10,21 @@ from starlette.responses import Response
 from kith.amending import amend_settings
 from kith.gallery import GalleryInfo, GallerySettings, HistoryEntry
 from kith.gallery_settings import Scoring
-from producers.api.shapes import Administering, Changed, Enrolling, GalleryPath, Limit, Reading, changed, plain
+from producers.api.problems import Problem
+from producers.api.shapes import (
+    Administering,
+    Changed,
+    Confirming,
+    Enrolling,
+    GalleryPath,
+    Limit,
+    Reading,
+    Receipt,
+    changed,
+    patience,
+    plain,
+    receipt_of,
+)
 from producers.api.submissions import MAX_INTEGER, Number, Whole
 
 router = APIRouter(prefix="/v1/galleries", tags=["galleries"])
@@ -84,6 +98,25 @@ def create(body: NewGallery, caller: Administering) -> Response:
 def show(gallery: GalleryPath, caller: Reading) -> Response:
     """One gallery: its model, how many people, its settings."""
     return plain(caller.client.galleries.info(caller.gallery(gallery)))
+
+
+@router.delete("/{gallery}", response_model=Receipt)
+def forget(
+    gallery: GalleryPath,
+    caller: Administering,
+    confirm: Annotated[str, Query(max_length=64, description="The gallery's name once more.", examples=["staff"])],
+    wait: Confirming = 20.0,
+) -> Response:
+    """Erase a whole gallery everywhere: people, journal, keys, pictures, decisions, events. There is no way back.
+
+    The answer is a signed receipt, given this once: keep it. Interrupted, the same call completes it. With very many
+    pictures it takes longer than callers wait: `kith gallery forget` shows how far it has come.
+    """
+    name = caller.gallery(gallery)
+    if confirm != name:
+        said = "to erase a gallery, its name is given twice"
+        raise Problem(422, "not_confirmed", said, field="confirm", remedy=f"confirm={name}, if that is what you want")
+    return receipt_of(caller.client.forget_gallery(name, wait_s=patience(caller, wait)))
 
 
 @router.patch("/{gallery}/settings", response_model=Changed)

@@ -1,27 +1,28 @@
 """Subjects: who is in a gallery. They are addressed by name, as people know them."""
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from kith.amending import amend_description
 from kith.gallery import Introduction, SubjectDetail
 from kith.subjects import SubjectInfo
 from producers.api.shapes import (
-    MAX_WAIT_S,
     Changed,
+    Confirming,
     Enrolling,
     GalleryPath,
     Limit,
     Reading,
+    Receipt,
     SubjectPath,
     changed,
     patience,
     plain,
+    receipt_of,
 )
 from producers.api.submissions import SubjectName
 
@@ -81,14 +82,6 @@ class Move(BaseModel):
     subject: SubjectName
     templates: Annotated[list[TemplateId], Field(min_length=1, max_length=1000)]
     to: SubjectName
-
-
-class Receipt(BaseModel):
-    """A signed receipt of forgetting (`kith receipts verify` checks it)."""
-
-    kith_receipt: int
-    receipt: dict[str, Any]
-    signature: dict[str, Any]
 
 
 @router.get("/subjects", response_model=Subjects)
@@ -161,13 +154,10 @@ def forget(
     gallery: GalleryPath,
     subject: SubjectPath,
     caller: Enrolling,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds for workers to confirm.")] = 20.0,
+    wait: Confirming = 20.0,
 ) -> Response:
     """Erase somebody everywhere: templates, pictures, decisions, events. There is no way back.
 
     The answer is a signed receipt, given this once: keep it. Interrupted, the same call completes it.
     """
-    from kith.receipts import to_text  # noqa: PLC0415 (it loads the library of signatures, which hardly anybody needs)
-
-    receipt = caller.client.forget(subject, gallery=caller.gallery(gallery), wait_s=patience(caller, wait))
-    return JSONResponse(json.loads(to_text(receipt)))
+    return receipt_of(caller.client.forget(subject, gallery=caller.gallery(gallery), wait_s=patience(caller, wait)))
