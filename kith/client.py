@@ -55,7 +55,7 @@ class Client:
         self.by = by or command_line_actor()
         self._connections = parts = connections
         self.store, self.ledger, self.queue, self.results = parts.store, parts.ledger, parts.queue, parts.results
-        self._galleries, self.erasure = parts.galleries, parts.erasure
+        self._galleries, self.erasure, self.gone = parts.galleries, parts.erasure, parts.gone
         #: What is done through it stands in the audit log.
         self.galleries: GalleryStore = AuditedGalleryStore(parts.galleries, parts.audit, self.by)
         self.migrations: MigrationStore = AuditedMigrationStore(parts.migrations, parts.audit, self.by)
@@ -221,9 +221,8 @@ class Client:
         """
         from kith.forgetting_galleries import GalleryForgetting  # noqa: PLC0415 (as above)
 
-        parts = self._connections
         forgetting = GalleryForgetting(
-            galleries=self._galleries, gone=parts.gone, erasure=self.erasure, ledger=self.ledger, results=self.results,
+            galleries=self._galleries, gone=self.gone, erasure=self.erasure, ledger=self.ledger,
             store=self.store, samples=self.samples, cameras=self.cameras, watched=self._watched, audit=self.audit,
             keys=self.keys, by=self.by, told=told,
         )  # fmt: skip
@@ -233,8 +232,7 @@ class Client:
         """What is left of somebody forgotten, see kith.forget_check; nothing, it should be."""
         from kith.forget_check import Checker  # noqa: PLC0415 (as above)
 
-        parts = self._connections
-        checker = Checker(self.erasure, parts.gone, self.store, self.ledger, self.keys, self.settings.redis.prefix)
+        checker = Checker(self.erasure, self.gone, self.store, self.ledger, self.keys, self.settings.redis.prefix)
         return checker.check(signed, names)
 
     def snapshot(self, gallery: str | None = None) -> Snapshot:

@@ -16,9 +16,9 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kith.crossing_out import CrossingOut
 from kith.erasure import Erasure
 from kith.errors import UnknownKey
+from kith.gallery_jobs import GalleryJobs
 from kith.gone import GoneGalleries
 from kith.holdings import Tracer, Traces
 from kith.imagestore import ImageStore
@@ -77,21 +77,23 @@ class Checker:
                 yield Leftover("replica", f"worker {beat.worker_id} is at change {at} of {receipt.sequence}")
 
     def _of_gallery(self, receipt: Receipt) -> Iterator[Leftover]:
-        """Of one that was forgotten whole. What came to be after the receipt, or after another gallery got the name, is
-        not its."""
+        """Of one that was forgotten whole. Where another has the name by now, what is later than it is its."""
         gallery, born_ms = receipt.gallery, self._gone.born_ms(receipt.gallery)
         yield from (Leftover("gallery", where) for where in self._gone.left(gallery, receipt.epoch))
+        # Asked about it since, where there is none: answered that it is unknown.
         until_ms = receipt.at_ms if born_ms is None else min(receipt.at_ms, born_ms)
-        yield from (Leftover("picture", each) for each in CrossingOut(self._erasure, gallery).left(until_ms))
+        jobs = GalleryJobs(self._erasure, self._ledger, self._gone, gallery, receipt.epoch)
+        yield from (Leftover("picture", each) for each in jobs.left(until_ms))
         about = f'"gallery":"{gallery}"'.encode()
-        named = (
-            [f"{self._prefix}:{what}:{gallery}" for what in ("samples", "watch", "sightings")] if not born_ms else []
-        )
+        named = [f"{self._prefix}:{what}:{gallery}" for what in ("g", "samples", "watch", "sightings")]
         for key, place, value in self._erasure.values():
+            if key.startswith(f"{named[0]}:r:"):
+                # An answer to a change, kept for some minutes; it tells of nobody.
+                continue
             told = key in (f"{self._prefix}:results:told", f"{self._prefix}:events:told")
             if told and about in value and order_of(place)[0] < until_ms:
                 yield Leftover("decision" if ":results:" in key else "event", f"{key} {place}")
-            elif any(key == each or key.startswith(f"{each}:") for each in named):
+            elif born_ms is None and any(key == each or key.startswith(f"{each}:") for each in named):
                 yield Leftover("name", f"{key} {place}".rstrip())
         for beat in self._ledger.workers():
             at, epoch = (beat.galleries or {}).get(gallery), (beat.epochs or {}).get(gallery)

@@ -1,16 +1,17 @@
 """Forgetting a gallery whole, everywhere Kith keeps anything of it, with a signed receipt. There is no way back, but a
 way on after an interruption: a note (kith.gone.Going) says how far it has come, and the same call goes on.
 
-The order is that of forgetting a person (kith.forgetting): the gallery first, in one moment, so that nobody is matched
-in it any more; then every worker's copy; what jobs under way may still say; what the watcher knows; and then what is
-recorded, each record after the pictures that it alone tells of. Another gallery may have the name before all is done:
-what was handed in or told since is its, and stays.
+While there is that note no other gallery can be made under the name: what stands under it is this one's. The order is
+that of forgetting a person (kith.forgetting). What waits to be decided ends first, and then the gallery, in one moment,
+so that nobody is matched in it any more; then every worker's copy; jobs that somebody has in hand; what the watcher
+knows; and then what is recorded, each record after the pictures that it tells of.
 """
 
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -19,28 +20,39 @@ from kith.audit import Action, AuditLog, Deed
 from kith.calibration_samples import SampleStore
 from kith.cameras import CameraRegistry
 from kith.confirming import await_copies
-from kith.crossing_out import CrossingOut
-from kith.erasure import DIGEST, Erasure, asked_about
-from kith.errors import Misconfigured, UnknownGallery, UnknownKey
+from kith.deleting import Deleting
+from kith.erasure import DIGEST, Erasure
+from kith.errors import KithError, Misconfigured, Retryable, StateFull, UnknownGallery, UnknownKey
 from kith.forgetting import BEYOND, WAIT_S
 from kith.gallery import GalleryStore
+from kith.gallery_jobs import GalleryJobs
 from kith.gone import Going, GoneGalleries
 from kith.imagestore import ImageStore, key_of
 from kith.jobs import now_ms
 from kith.keys import SIGNING, KeyStore
 from kith.ledger import Ledger
 from kith.receipts import Erased, Kind, Receipt, ReplicaAt, SignedReceipt, sign, signing_key
-from kith.results import Results
 from kith.watching.erasing import WatchedErasure
 
 _LOOK_EVERY_S = 0.1
 #: Records erased after one look at what their pictures are needed for.
 _AT_ONCE = 500
-#: Pictures deleted at a time: a store takes some milliseconds for each.
-_DELETES_AT_ONCE = 16
+#: Times that everything recorded is gone through, while each finds something: who had not confirmed may publish still.
+_SWEEPS = 3
+#: How long whoever forgets a gallery keeps others from doing so, after he was heard of last.
+_LEASE_S = 15.0
 
 #: Kind → how many are gone by now.
 Told = Callable[[dict[str, int]], None]
+
+_COUNTED = (
+    *(Kind.ENROLMENT_IMAGES, Kind.PROBE_IMAGES, Kind.RESULTS, Kind.EVENTS, Kind.OPEN_JOBS, Kind.DEAD_LETTERS),
+    Kind.CALIBRATION_SAMPLES,
+)
+
+
+class ForgottenBySomebody(Retryable):
+    """Somebody else is forgetting the gallery just now."""
 
 
 class GalleryForgetting:
@@ -56,7 +68,6 @@ class GalleryForgetting:
         gone: GoneGalleries,
         erasure: Erasure,
         ledger: Ledger,
-        results: Results,
         store: ImageStore,
         samples: SampleStore,
         cameras: CameraRegistry,
@@ -67,129 +78,139 @@ class GalleryForgetting:
         told: Told = lambda _: None,
     ) -> None:
         self._galleries, self._gone, self._erasure, self._ledger = galleries, gone, erasure, ledger
-        self._results, self._store, self._samples, self._cameras = results, store, samples, cameras
-        self._watched, self._audit, self._keys, self._by, self._told = watched, audit, keys, by, told
+        self._store, self._samples, self._cameras, self._watched = store, samples, cameras, watched
+        self._audit, self._keys, self._by, self._told = audit, keys, by, told
 
     def forget(
         self, gallery: str, *, wait_s: float = WAIT_S, save: Callable[[SignedReceipt], None] = lambda _: None
     ) -> SignedReceipt:
         """Forget `gallery`. save: given the receipt before the note of what is under way goes.
 
-        Raises UnknownGallery, where none is being forgotten either.
+        Raises UnknownGallery, where none is being forgotten either, and ForgottenBySomebody.
         """
-        key = self._keys.create(SIGNING).newest
-        going = self._gone.going(gallery) or self._begin(gallery)
-        going = self._drop(gallery, going)
-        replicas, silent = await_copies(self._ledger, gallery, going.epoch, going.sequence, wait_s, ended=True)
-        with ThreadPoolExecutor(_DELETES_AT_ONCE, "kith-delete") as threads:
-            if not going.until_ms:
-                going = self._leave(gallery, going, wait_s, threads)
-            going, left = self._erase(gallery, going, threads)
-        silent += [*going.silent, *(f"a job that asks about picture {each}" for each in sorted(left))]
-        signed = sign(self._receipt(gallery, going, replicas, silent), signing_key(key))
-        save(signed)
-        self._gone.note(gallery, None)
-        return signed
+        with self._held(gallery):
+            key = self._keys.create(SIGNING).newest
+            going = self._gone.going(gallery) or self._begin(gallery)
+            jobs = GalleryJobs(self._erasure, self._ledger, self._gone, gallery, going.epoch)
+            jobs.end()
+            silent = self._pause_cameras(gallery)
+            going = self._drop(gallery, going, silent)
+            replicas, unheard = await_copies(self._ledger, gallery, going.epoch, going.sequence, wait_s, ended=True)
+            deadline_s = time.monotonic() + wait_s
+            while (busy := jobs.end()) and time.monotonic() < deadline_s:
+                time.sleep(_LOOK_EVERY_S)
+            jobs.end(force=True)
+            going = self._count(gallery, going, Kind.OPEN_JOBS, jobs.ended)
+            if not self._watched.leave_gallery(gallery, wait_s):
+                silent.append("the watcher")
+            with Deleting(self._erasure, self._store) as deleting:
+                for _ in range(_SWEEPS):
+                    before = going.done
+                    going = self._sweep(gallery, going, jobs, deleting)
+                    if going.done == before:
+                        break
+                silent += [f"a job that asks about picture {each}" for each in sorted(deleting.left)]
+            receipt = self._receipt(gallery, going, replicas, [*unheard, *busy, *silent])
+            signed = sign(receipt, signing_key(key))
+            save(signed)
+            self._gone.finish(gallery, going.epoch)
+            return signed
+
+    @contextmanager
+    def _held(self, gallery: str) -> Iterator[None]:
+        """Nobody else forgets it meanwhile: each would count what the other has erased, and sign a receipt of it."""
+        holder, done = uuid.uuid4().hex, threading.Event()
+        if not self._gone.hold(gallery, holder, _LEASE_S):
+            raise ForgottenBySomebody(
+                f"gallery {gallery} is being forgotten by somebody else just now; should that have been broken off, "
+                f"the same call goes on {_LEASE_S:.0f} seconds later"
+            )
+
+        def go_on_holding() -> None:
+            while not done.wait(_LEASE_S / 3):
+                # While Redis is away nobody else can begin either.
+                with suppress(KithError):
+                    self._gone.hold(gallery, holder, _LEASE_S)
+
+        thread = threading.Thread(target=go_on_holding, name="kith-forgetting", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            with suppress(KithError):
+                self._gone.release(gallery, holder)
 
     def _begin(self, gallery: str) -> Going:
-        info = self._galleries.info(gallery)
+        # Not its info: one that was damaged can be forgotten too.
+        epoch = self._gone.standing(gallery)
+        if epoch is None:
+            raise UnknownGallery(f"there is no gallery {gallery}")
         # Recorded first: what cannot be recorded is not done.
-        detail: dict[str, str | int] = {"stage": "begun", "epoch": info.epoch, "subjects": info.subjects}
-        self._audit.record(Deed(self._by, Action.FORGOT, gallery, detail=detail))
-        going = Going(info.epoch, info.sequence)
-        self._gone.note(gallery, going)
-        return going
+        self._audit.record(Deed(self._by, Action.FORGOT, gallery, detail={"stage": "begun", "epoch": epoch}))
+        return self._come(gallery, Going(epoch, 0))
 
-    def _epoch(self, gallery: str) -> str | None:
-        """Of the gallery that has the name now."""
-        with suppress(UnknownGallery):
-            return self._galleries.info(gallery).epoch
-        return None
-
-    def _drop(self, gallery: str, going: Going) -> Going:
-        if self._epoch(gallery) != going.epoch:
-            # Dropped by an earlier attempt.
-            return going
-        for camera in self._cameras.all():
-            if camera.gallery == gallery and not camera.paused:
-                self._cameras.pause(camera.name, f"gallery {gallery} was forgotten")
-        # Before the gallery: a new one of its name may have keys of its own a moment later.
-        going = self._destroy_keys(gallery, going)
-        gone = self._galleries.drop(gallery, going.epoch)
-        counts = {Kind.VECTORS.value: gone.templates, Kind.JOURNAL_PAYLOADS.value: gone.payloads}
-        return self._come(gallery, replace(going, sequence=gone.sequence, done=going.done | counts))
-
-    def _destroy_keys(self, gallery: str, going: Going) -> Going:
+    def _pause_cameras(self, gallery: str) -> list[str]:
+        """What could not be."""
+        cameras = [each for each in self._cameras.all() if each.gallery == gallery and not each.paused]
         try:
-            keys = custody.destroy(self._keys, self._audit, gallery, self._by)
+            for camera in cameras:
+                self._cameras.pause(camera.name, f"gallery {gallery} was forgotten")
+        except StateFull:
+            # To forget is what makes room.
+            return [f"cameras that could not be paused, for Redis is full: {', '.join(each.name for each in cameras)}"]
+        return []
+
+    def _drop(self, gallery: str, going: Going, silent: list[str]) -> Going:
+        if self._gone.standing(gallery) is None:
+            # By an earlier attempt, which may not have come to note it.
+            held = self._gone.dropped(going.epoch)
+            return replace(going, sequence=held.sequence if held else going.sequence)
+        going = self._destroy_keys(gallery, going, silent)
+        gone = self._galleries.drop(gallery, going.epoch)
+        return self._come(gallery, replace(going, sequence=gone.sequence))
+
+    def _destroy_keys(self, gallery: str, going: Going, silent: list[str]) -> Going:
+        try:
+            self._keys.check_changeable(gallery)
         except UnknownKey:
             return going
         except Misconfigured as elsewhere:
-            return replace(going, silent=(*going.silent, f"whoever keeps the keys of {gallery}: {elsewhere}"))
-        return self._come(gallery, replace(going, keys=keys, done=going.done | {Kind.KEYS.value: len(keys)}))
+            silent.append(f"whoever keeps the keys of gallery {gallery}: {elsewhere}")
+            return going
+        with suppress(KithError):
+            # Which they are is noted before. One that cannot be read is destroyed all the same.
+            going = self._come(gallery, replace(going, keys=self._keys.ring(gallery).key_ids))
+        with suppress(UnknownKey):
+            custody.destroy(self._keys, self._audit, gallery, self._by)
+        return going
 
-    def _leave(self, gallery: str, going: Going, wait_s: float, threads: ThreadPoolExecutor) -> Going:
-        """What may still be decided and told by the gallery comes to its end."""
-        deadline_s = time.monotonic() + wait_s
-        crossing, silent = CrossingOut(self._erasure, gallery), list(going.silent)
-        while (busy := crossing.in_hand(now_ms())) and time.monotonic() < deadline_s:
-            time.sleep(_LOOK_EVERY_S)
-        silent += busy
-        if self._epoch(gallery) is None:
-            samples = self._samples.forget_gallery(gallery)
-            if not self._watched.leave_gallery(gallery, wait_s):
-                silent.append("the watcher")
-            going, _ = self._delete(gallery, going, Kind.PROBE_IMAGES, self._watched.kept(gallery), threads)
-            self._watched.wipe(gallery)
-            going = self._count(gallery, going, Kind.CALIBRATION_SAMPLES, samples)
-        else:
-            # These stand under its name alone.
-            silent.append(f"judged searches and what cameras told: another gallery was called {gallery} by then")
-        ends = self._results.position(), self._watched.newest_event()
-        return self._come(gallery, replace(going, until_ms=now_ms(), result=ends[0], event=ends[1], silent=(*silent,)))
-
-    def _erase(self, gallery: str, going: Going, threads: ThreadPoolExecutor) -> tuple[Going, set[str]]:
-        """Everything recorded; the pictures that stay for open jobs of others."""
-        crossing, left = CrossingOut(self._erasure, gallery), set[str]()
-
-        def delete(kind: Kind, pictures: set[str]) -> None:
-            nonlocal going
-            going, waiting = self._delete(gallery, going, kind, pictures, threads)
-            left.update(waiting)
-
-        delete(Kind.PROBE_IMAGES, crossing.jobs(going.until_ms))
-        going = self._count(gallery, going, Kind.OPEN_JOBS, crossing.crossed_out)
-        # Noted by now, or by an earlier attempt that did not come to delete them.
-        noted = self._erasure.spared()
-        going, waiting = self._delete(gallery, going, Kind.PROBE_IMAGES, noted, threads)
-        self._erasure.spare_no_more(noted - waiting)
-        for pictures in self._gone.pictures(going.epoch):
-            delete(Kind.ENROLMENT_IMAGES, pictures)
-        decisions = self._decisions(gallery, going.result)
+    def _sweep(self, gallery: str, going: Going, jobs: GalleryJobs, deleting: Deleting) -> Going:
+        """Erase everything recorded."""
+        for enrolled, pictures in self._gone.pictures(going.epoch):
+            kind = Kind.ENROLMENT_IMAGES if enrolled else Kind.PROBE_IMAGES
+            going = self._count(gallery, going, kind, deleting.delete(pictures))
+        going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(self._watched.kept(gallery)))
+        self._watched.wipe(gallery)
+        going = self._count(gallery, going, Kind.CALIBRATION_SAMPLES, self._samples.forget_gallery(gallery))
+        results = self._erasure.results("0-0", gallery)
+        decisions = ((entry_id, text) for entry_id, text in results if text is not None)
         while some := list(islice(decisions, _AT_ONCE)):
-            digests = (digest for _, text in some for digest in DIGEST.findall(text))
-            delete(Kind.PROBE_IMAGES, {key_of(digest) for digest in digests})
+            pictures = {key_of(digest) for _, text in some for digest in DIGEST.findall(text)}
+            going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(pictures))
             erased = sum(self._erasure.amend_result(entry_id, text, "") for entry_id, text in some)
             going = self._count(gallery, going, Kind.RESULTS, erased)
-        for pictures in crossing.letters(going.until_ms):
-            delete(Kind.PROBE_IMAGES, pictures)
-        going = self._count(gallery, going, Kind.DEAD_LETTERS, crossing.letters_gone)
-        events = self._watched.erase_all(gallery, going.event, lambda pictures: delete(Kind.PROBE_IMAGES, pictures))
-        return self._count(gallery, going, Kind.EVENTS, events), left
-
-    def _decisions(self, gallery: str, until: str) -> Iterator[tuple[str, str]]:
-        return ((entry_id, text) for entry_id, text in self._erasure.results("0-0", gallery, until) if text is not None)
-
-    def _delete(
-        self, gallery: str, going: Going, kind: Kind, pictures: set[str], threads: ThreadPoolExecutor
-    ) -> tuple[Going, set[str]]:
-        """Delete those that nothing else needs; those that stay for open jobs, until retention finds them free."""
-        asked = asked_about(self._erasure)
-        free = pictures - self._erasure.in_use(pictures)
-        waiting = free & asked
-        self._erasure.spare(waiting)
-        gone = sum(threads.map(self._store.delete, sorted(free - waiting)))
-        return self._count(gallery, going, kind, gone), waiting
+        letters = jobs.letters()
+        while several := list(islice(letters, _AT_ONCE)):
+            pictures = set[str]().union(*(each for _, _, each in several))
+            going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(pictures))
+            erased = sum(self._erasure.amend_letter(dead_id, text, "") for dead_id, text, _ in several)
+            going = self._count(gallery, going, Kind.DEAD_LETTERS, erased)
+        for shown, erase in self._watched.all_events(gallery, _AT_ONCE):
+            going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(shown))
+            going = self._count(gallery, going, Kind.EVENTS, erase())
+        return going
 
     def _count(self, gallery: str, going: Going, kind: Kind, more: int) -> Going:
         if not more:
@@ -202,12 +223,14 @@ class GalleryForgetting:
         return going
 
     def _receipt(self, gallery: str, going: Going, replicas: list[ReplicaAt], silent: list[str]) -> Receipt:
-        listed = (
-            *(Kind.VECTORS, Kind.JOURNAL_PAYLOADS, Kind.ENROLMENT_IMAGES, Kind.PROBE_IMAGES, Kind.RESULTS, Kind.EVENTS),
-            *(Kind.OPEN_JOBS, Kind.DEAD_LETTERS, Kind.CALIBRATION_SAMPLES),
-        )
-        erased = [Erased(kind, going.done.get(kind.value, 0)) for kind in listed]
-        erased += [Erased.of(Kind.KEYS, going.keys), Erased(Kind.CACHED_CROPS, 0)]
+        held = self._gone.dropped(going.epoch)
+        erased = [
+            Erased(Kind.VECTORS, held.templates if held else 0),
+            Erased(Kind.JOURNAL_PAYLOADS, held.payloads if held else 0),
+            *(Erased(kind, going.done.get(kind.value, 0)) for kind in _COUNTED),
+            Erased.of(Kind.KEYS, going.keys),
+            Erased(Kind.CACHED_CROPS, 0),
+        ]
         detail: dict[str, str | int] = {"stage": "done", "epoch": going.epoch, "silent": len(silent)}
         detail |= {each.kind.value: each.count for each in erased if each.count}
         self._audit.record(Deed(self._by, Action.FORGOT, gallery, None, going.sequence, detail))

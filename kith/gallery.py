@@ -18,6 +18,7 @@ from kith.subjects import Dropped, Forgotten, GalleryInfo, HistoryEntry, Subject
 
 __all__ = [
     "BLOCK_ROWS",
+    "BeingForgotten",
     "Catalogue",
     "Change",
     "Dropped",
@@ -43,6 +44,10 @@ class GalleryDamaged(Retryable):
     """What the store keeps of a gallery cannot be read; jobs wait until it is restored, other galleries go on."""
 
 
+class BeingForgotten(Retryable):
+    """A gallery of that name is being forgotten; none can be made meanwhile."""
+
+
 class GalleryStore(Protocol):
     """Where galleries live. Safe to call from many threads and processes.
 
@@ -55,16 +60,16 @@ class GalleryStore(Protocol):
     ) -> GalleryInfo:
         """Create the gallery, or answer with the one that exists (its settings stay).
 
-        Raises InvalidName; ModelMismatch when it exists with another model or dimension.
+        Raises InvalidName; ModelMismatch when it exists with another model or dimension; BeingForgotten.
         """
         ...
 
     def info(self, name: str) -> GalleryInfo:
-        """Raises UnknownGallery."""
+        """Raises UnknownGallery, GalleryDamaged."""
         ...
 
     def galleries(self) -> list[GalleryInfo]:
-        """All galleries by name."""
+        """All galleries by name, without those that were damaged."""
         ...
 
     def configure(self, name: str, settings: GallerySettings, *, over: GalleryInfo | None = None) -> int:

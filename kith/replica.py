@@ -263,6 +263,12 @@ class Follower:
             except UnknownGallery:
                 self._drop(name, each)
                 continue
+            except StateUnavailable:
+                raise
+            except Exception as fault:  # noqa: BLE001 (told, and tried again)
+                if each.due:
+                    each.set_aside(fault)
+                continue
             each.compared(info.sequence, asked_s)
             if each.aside:
                 if each.due:

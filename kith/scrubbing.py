@@ -62,11 +62,8 @@ def scrubbed_job(job: EmbedJob, marks: Marks) -> EmbedJob:
 
 
 def _scrubbed_image(image: ImageRef, marks: Marks) -> ImageRef:
-    return crossed_out(image) if marks.text(image.subject) or image.key in marks.images else image
-
-
-def crossed_out(image: ImageRef) -> ImageRef:
-    """What stands in the place of a picture; it tells of nobody."""
+    if not (marks.text(image.subject) or image.key in marks.images):
+        return image
     return ImageRef(FORGOTTEN, FORGOTTEN if image.subject else None, None, FORGOTTEN if image.template else None)
 
 

@@ -14,7 +14,8 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.005, 0.1
 def wait(ledger: Ledger, results: Results, job_id: str, timeout_s: float) -> list[Decision]:
     """The decisions of a submitted job, in the order of its images.
 
-    Raises JobDead when it ended in the dead letters, NoAnswerYet when it is still open after `timeout_s` seconds.
+    Raises JobDead when it ended in the dead letters or was cancelled, NoAnswerYet when it is still open after
+    `timeout_s` seconds.
     """
     deadline_s = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
@@ -25,6 +26,8 @@ def wait(ledger: Ledger, results: Results, job_id: str, timeout_s: float) -> lis
             return sorted(decisions, key=lambda decision: decision.index)
         if state.state == "dead":
             raise JobDead(f"job {job_id} is a dead letter: {state.reason} (kith dead show {job_id})")
+        if state.state == "cancelled":
+            raise JobDead(f"job {job_id} was cancelled, or its gallery was forgotten: nothing is decided")
         if time.monotonic() > deadline_s:
             raise NoAnswerYet(_why_not(ledger, job_id, state.state, state.reason, timeout_s))
         time.sleep(pause_s)

@@ -15,7 +15,7 @@
 local stream, ends = KEYS[1], KEYS[2]
 local GENESIS = string.rep('0', 64)
 local COLUMNS = {'actor', 'action', 'gallery', 'subject', 'sequence', 'detail'}
-local FORGOT = 'forgot'
+local MAKES_ROOM = {forgot = true, key_destroyed = true}
 
 local function now_ms()
   local clock = redis.call('TIME')
@@ -45,7 +45,7 @@ function operations.append(number, digest, ...)
     end
     return {'moved', unpack(known)}
   end
-  if rows[4] == FORGOT then
+  if MAKES_ROOM[rows[4]] then
     -- When memory is full the server refuses a script whose first write adds, and that is right: but not here. Without its
     -- entry nothing is forgotten, and to forget is what makes room. (There is no such field.)
     redis.call('HDEL', ends, '')

@@ -47,8 +47,9 @@
   g:payloads                   hash    sequence -> what is personal about a change, JSON; for a removal, newline, vectors
 
   of a gallery that was dropped, under {prefix}:gone:{epoch}: until they are erased, as they were:
-  b:{k}, c:{k}, w:{k}, o:{k}, n:{k}    and extent, hash: how many blocks and chunks there are of them
+  b:{k}, c:{k}, w:{k}, o:{k}, n:{k}
   templates, payloads                  until the pictures that they tell of are deleted
+  extent                       hash    how many blocks and chunks there are; sequence, subjects, templates, payloads: what it had
 
   Blocks, owners and names are what a worker loads: a million templates in some thousands of long strings instead of
   millions of small ones. The hashes are for those who change or look something up.

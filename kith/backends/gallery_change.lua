@@ -61,6 +61,10 @@ end
 
 function operations.create(name, model_id, dimension, bytes, settings, now_ms, epoch, sealed)
   if redis.call('EXISTS', g .. ':meta') == 0 then
+    -- What is left of the former one stands under the name until all of it is erased (gone_redis.py).
+    if redis.call('HEXISTS', string.gsub(KEYS[2], 'galleries$', 'gone'), name) == 1 then
+      return {'being_forgotten'}
+    end
     redis.call('HSET', g .. ':meta', 'model_id', model_id, 'dimension', dimension, 'width', bytes, 'settings', settings,
       'created_ms', now_ms, 'epoch', epoch, 'sequence', 0, 'next_slot', 0, 'next_subject', 0, 'trimmed', 0,
       'sealed', sealed)

@@ -22,9 +22,10 @@ function operations.drop(name, epoch)
   if meta[1] ~= epoch then
     return {'unknown_gallery'}
   end
-  local answer = {'ok', meta[2]}
+  -- Whoever wants to be rid of a gallery that was damaged is to be.
+  local answer = {'ok', tostring(tonumber(meta[2]) or 0)}
   for _, part in ipairs({'subjects', 'templates', 'payloads'}) do
-    table.insert(answer, redis.call('HLEN', g .. ':' .. part))
+    table.insert(answer, tostring(redis.call('HLEN', g .. ':' .. part)))
   end
   changed = true
   -- A delete first: however full the memory is, the rest is not refused.
@@ -37,8 +38,10 @@ function operations.drop(name, epoch)
   end
   set_aside('templates')
   set_aside('payloads')
-  local blocks, chunks = math.ceil(meta[3] / BLOCK_ROWS), math.floor(meta[4] / NAMES_AT_ONCE) + 1
-  redis.call('HSET', gone .. 'extent', 'blocks', blocks, 'chunks', chunks)
+  local blocks = math.ceil((tonumber(meta[3]) or 0) / BLOCK_ROWS)
+  local chunks = math.floor((tonumber(meta[4]) or 0) / NAMES_AT_ONCE) + 1
+  redis.call('HSET', gone .. 'extent', 'blocks', blocks, 'chunks', chunks, 'sequence', answer[2], 'subjects', answer[3],
+    'templates', answer[4], 'payloads', answer[5])
   for block = 0, blocks - 1 do
     for _, kind in ipairs({'b', 'c', 'w', 'o'}) do
       set_aside(kind .. ':' .. block)

@@ -1,6 +1,7 @@
 """Galleries in Redis or Valkey. Every change is one run of the script whose parts gallery.lua begins."""
 
 import json
+import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from kith.backends.gallery_redis_log import read_changes, read_history
 from kith.backends.gallery_redis_snapshot import read_snapshot
 from kith.backends.gallery_resealing import reseal
 from kith.backends.gallery_rows import RowFormats
-from kith.backends.gallery_script import GalleryScript
+from kith.backends.gallery_script import GalleryScript, checked
 from kith.backends.gone_redis import erase_rows
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.enrolment import Introduction, check_description, check_template_ids
@@ -26,6 +27,7 @@ from kith.gallery import (
     Dropped,
     Enrolment,
     Forgotten,
+    GalleryDamaged,
     GalleryInfo,
     HistoryEntry,
     Snapshot,
@@ -37,6 +39,8 @@ from kith.jobs import now_ms
 from kith.keys import KeyRing, KeyStore
 from kith.names import gallery_name, subject_name
 from kith.wire import to_json
+
+_log = logging.getLogger(__name__)
 
 _TRIM_AT_ONCE = 1000
 
@@ -64,7 +68,7 @@ class RedisGalleryStore:
             if not self._client.exists(self._script.key(name, "meta")):
                 width = self._script.rows.width(name, dimension, self._encrypt)
                 made = (name, model_id, dimension, width, text, now_ms(), uuid.uuid4().hex, int(self._encrypt))
-                self._script.run([(name, "create", *made)])
+                checked(name, self._script.run([(name, "create", *made)])[0])
         info = self.info(name)
         if (info.model_id, info.dimension) != (model_id, dimension):
             raise ModelMismatch(
@@ -76,12 +80,19 @@ class RedisGalleryStore:
         info = read_infos(self._script, [name])[0]
         if info is None:
             raise UnknownGallery(f"there is no gallery {name}")
+        if isinstance(info, GalleryDamaged):
+            raise info
         return info
 
     def galleries(self) -> list[GalleryInfo]:
         with mapped_redis_errors("listing galleries"):
             names: Any = self._client.smembers(f"{self._prefix}:galleries")
-        return [info for info in read_infos(self._script, sorted(name.decode() for name in names)) if info is not None]
+        infos = read_infos(self._script, sorted(name.decode() for name in names))
+        for info in infos:
+            if isinstance(info, GalleryDamaged):
+                # Whoever looks after all of them goes on with the others.
+                _log.error("%s", info)
+        return [info for info in infos if isinstance(info, GalleryInfo)]
 
     def configure(self, name: str, settings: GallerySettings, *, over: GalleryInfo | None = None) -> int:
         with mapped_redis_errors(f"configuring gallery {name}"):

@@ -6,7 +6,8 @@ from typing import Any
 
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.errors import UnknownGallery
+from kith.errors import JobRejected, UnknownGallery
+from kith.gallery import GalleryDamaged
 from kith.gallery_settings import GallerySettings
 from kith.subjects import GalleryInfo, SubjectInfo
 from kith.wire import from_json, to_json
@@ -15,8 +16,8 @@ _SCAN = 1000
 _META = ("model_id", "dimension", "sequence", "settings", "created_ms", "epoch")
 
 
-def read_infos(script: GalleryScript, names: Sequence[str]) -> list[GalleryInfo | None]:
-    """The facts of each gallery, None where there is none of the name."""
+def read_infos(script: GalleryScript, names: Sequence[str]) -> list[GalleryInfo | GalleryDamaged | None]:
+    """The facts of each gallery, None where there is none of the name; or why they cannot be read."""
     with mapped_redis_errors("reading galleries"), script.client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hmget(script.key(name, "meta"), *_META)
@@ -24,7 +25,7 @@ def read_infos(script: GalleryScript, names: Sequence[str]) -> list[GalleryInfo 
             pipe.hlen(script.key(name, "templates"))
         replies = pipe.execute()
     return [
-        None if meta[0] is None else _info(name, meta, subjects, templates)
+        None if meta[0] is None else _info(script, name, meta, subjects, templates)
         for name, meta, subjects, templates in zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
     ]
 
@@ -46,14 +47,25 @@ def settings_as_kept(script: GalleryScript, name: str, seen: GallerySettings) ->
     return text if from_json(GallerySettings, text) == seen else to_json(seen)
 
 
-def _info(name: str, meta: Sequence[bytes], subjects: int, templates: int) -> GalleryInfo:
-    model_id, dimension, sequence, settings, created_ms, epoch = (value.decode() for value in meta)
-    own = from_json(GallerySettings, settings)
-    return GalleryInfo(
-        *(name, model_id, int(dimension), int(sequence), subjects, templates, own),
-        created_ms=int(created_ms),
-        epoch=epoch,
-    )
+def _info(
+    script: GalleryScript, name: str, meta: Sequence[bytes | None], subjects: int, templates: int
+) -> GalleryInfo | GalleryDamaged:
+    try:
+        lacking = [field for field, value in zip(_META, meta, strict=True) if value is None]
+        if lacking:
+            raise ValueError(f"{', '.join(lacking)} are not there")
+        model_id, dimension, sequence, settings, created_ms, epoch = (value.decode() for value in meta if value)
+        own = from_json(GallerySettings, settings)
+        return GalleryInfo(
+            *(name, model_id, int(dimension), int(sequence), subjects, templates, own),
+            created_ms=int(created_ms),
+            epoch=epoch,
+        )
+    except (ValueError, JobRejected) as fault:
+        return GalleryDamaged(
+            f"gallery {name} was damaged in Redis, at {script.key(name, 'meta')}: {fault}; kith gallery restore an "
+            "export of it under another name, or kith gallery forget it"
+        )
 
 
 def _subject(record: Any) -> SubjectInfo:

@@ -1,6 +1,7 @@
 """Vectors as they stand in Redis: rows of float32, or sealed where the gallery is encrypted (kith.sealing)."""
 
 import logging
+import time
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,9 @@ from kith.keys import KeyStore
 from kith.sealing import Sealer, row_width
 
 _log = logging.getLogger(__name__)
+
+#: Seconds that keys are kept after they were used last; then they are read anew.
+_KEPT_S = 60.0
 
 
 class Rows(Protocol):
@@ -76,13 +80,19 @@ class RowFormats:
 
     def __init__(self, keys: KeyStore | None = None) -> None:
         self._keys = keys
-        #: The newest of each gallery: a sealer holds its ciphers ready.
+        #: A sealer holds its ciphers ready, and so the gallery's keys. With each, when it was used last (monotonic).
         self._sealed: dict[tuple[str, str, int], SealedRows] = {}
+        self._used_s: dict[tuple[str, str, int], float] = {}
+        self._looked_s = time.monotonic()
 
     def of(self, name: str, epoch: str, dimension: int, sealed: bool) -> Rows:
         """Raises Misconfigured without keys, UnknownKey when the gallery's are gone, KeysUnavailable."""
         if not sealed:
             return PlainRows(dimension)
+        now_s = time.monotonic()
+        self._used_s[name, epoch, dimension] = now_s
+        if now_s - self._looked_s > _KEPT_S:
+            self._drop_unused(now_s)
         rows = self._sealed.get((name, epoch, dimension))
         if rows is None:
             keys = self._given(name)
@@ -93,6 +103,13 @@ class RowFormats:
     def renew(self, name: str) -> None:
         """Read the gallery's keys anew at the next use."""
         self._sealed = {known: rows for known, rows in self._sealed.items() if known[0] != name}
+
+    def _drop_unused(self, now_s: float) -> None:
+        # Of a gallery that is no more, too: its keys are destroyed, and are not to be left here.
+        self._looked_s = now_s
+        used = {known for known, used_s in dict(self._used_s).items() if now_s - used_s <= _KEPT_S}
+        self._sealed = {known: rows for known, rows in dict(self._sealed).items() if known in used}
+        self._used_s = {known: used_s for known, used_s in dict(self._used_s).items() if known in used}
 
     def width(self, name: str, dimension: int, sealed: bool) -> int:
         """Bytes of a row in a gallery that is to be made; its keys are made where there are none. Raises as `of`."""

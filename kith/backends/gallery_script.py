@@ -24,6 +24,7 @@ from kith.errors import (
     UnknownSubject,
     UnknownTemplate,
 )
+from kith.gallery import BeingForgotten
 from kith.migration import lacking
 
 #: Of the script, after gallery.lua: gallery_enrol.lua and so on, in this order, for each uses what stands before it.
@@ -130,6 +131,11 @@ def _refuse(name: str, code: str, detail: str, subject: str, new: str) -> NoRetu
     match code:
         case "unknown_gallery":
             raise UnknownGallery(f"there is no gallery {name}")
+        case "being_forgotten":
+            raise BeingForgotten(
+                f"gallery {name} is being forgotten; its name is free when that is done (kith gallery forget {name} "
+                "goes on with it, should it have been broken off)"
+            )
         case "unknown_subject":
             raise UnknownSubject(f"nobody is called {detail or subject!r} in gallery {name}")
         case "unknown_template":

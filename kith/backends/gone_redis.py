@@ -1,10 +1,12 @@
-"""What is left of galleries that were dropped, in Redis. gallery.lua documents their keys.
+"""What is left of galleries that were dropped, in Redis. gallery.lua documents the keys of a dropped gallery.
 
-`P:gone`, hash: gallery -> kith.gone.Going (JSON), while it is being forgotten.
+`P:gone`, hash: gallery -> kith.gone.Going (JSON), while it is being forgotten; gallery_change.lua makes none of that
+name. `P:gone:held:G`, string: who is at it just now, expires with the lease. `P:gone:EPOCH:asked`, set: pictures that
+jobs of the gallery had asked about.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import redis
@@ -14,12 +16,20 @@ from kith.backends.erasure_redis import NOTE
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.errors import JobRejected
 from kith.gone import Going
+from kith.subjects import Dropped
 
 #: Read in one round trip.
 _AT_ONCE = 1000
 #: Keys of some megabytes erased in one call: a millisecond or two.
 _ERASED_AT_ONCE = 16
-_PARTS = "templates", "payloads"
+
+# Each takes something away first, so that the server lets it when memory is full: whoever is forgotten makes room.
+_HOLD = (
+    "local who = redis.call('GET', KEYS[1]) if who and who ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) "
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+)
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+_ASK = "redis.call('SREM', KEYS[1], '') for _, each in ipairs(ARGV) do redis.call('SADD', KEYS[1], each) end return 1"
 
 
 def erase_rows(client: "redis.Redis", prefix: str, epoch: str) -> None:
@@ -27,14 +37,13 @@ def erase_rows(client: "redis.Redis", prefix: str, epoch: str) -> None:
     redis_py: Any = client
     place = f"{prefix}:gone:{epoch}"
     with mapped_redis_errors("erasing a gallery"):
-        extent = redis_py.hgetall(f"{place}:extent")
-        blocks, chunks = int(extent.get(b"blocks", 0)), int(extent.get(b"chunks", 0))
+        blocks, chunks = (int(each or 0) for each in redis_py.hmget(f"{place}:extent", "blocks", "chunks"))
         keys = [f"{place}:{kind}:{block}" for block in range(blocks) for kind in "bcwo"]
         keys += [f"{place}:n:{chunk}" for chunk in range(chunks)]
         for start in range(0, len(keys), _ERASED_AT_ONCE):
             redis_py.unlink(*keys[start : start + _ERASED_AT_ONCE])
-        # Last: whoever goes on after an interruption knows by it that there is something left.
-        redis_py.unlink(f"{place}:extent")
+        # Last: whoever goes on after an interruption knows by them that there is something left.
+        redis_py.hdel(f"{place}:extent", "blocks", "chunks")
 
 
 class RedisGoneGalleries:
@@ -43,51 +52,95 @@ class RedisGoneGalleries:
     def __init__(self, client: "redis.Redis", prefix: str) -> None:
         self._redis: Any = client
         self._prefix = prefix
-        self._note = client.register_script(NOTE)
+        self._note, self._hold = client.register_script(NOTE), client.register_script(_HOLD)
+        self._release, self._ask = client.register_script(_RELEASE), client.register_script(_ASK)
+
+    def all(self) -> Mapping[str, Going]:
+        with mapped_redis_errors("reading which galleries are being forgotten"):
+            found = self._redis.hgetall(f"{self._prefix}:gone")
+        return {name.decode(): going for name, text in sorted(found.items()) if (going := _going(text)) is not None}
 
     def going(self, gallery: str) -> Going | None:
         with mapped_redis_errors("reading which galleries are being forgotten"):
-            text = self._redis.hget(f"{self._prefix}:gone", gallery)
-        try:
-            return None if text is None else wire.from_json(Going, text)
-        except JobRejected:
-            return None
+            return _going(self._redis.hget(f"{self._prefix}:gone", gallery))
 
-    def note(self, gallery: str, going: Going | None) -> None:
+    def note(self, gallery: str, going: Going) -> None:
         with mapped_redis_errors("noting which galleries are being forgotten"):
-            if going is None:
-                self._redis.hdel(f"{self._prefix}:gone", gallery)
-            else:
-                self._note(keys=[f"{self._prefix}:gone"], args=[gallery, wire.to_json(going)])
+            self._note(keys=[f"{self._prefix}:gone"], args=[gallery, wire.to_json(going)])
 
-    def pictures(self, epoch: str) -> Iterator[set[str]]:
+    def hold(self, gallery: str, holder: str, lease_s: float) -> bool:
+        with mapped_redis_errors("forgetting a gallery"):
+            return bool(self._hold(keys=[self._held(gallery)], args=[holder, round(lease_s * 1000)]))
+
+    def release(self, gallery: str, holder: str) -> None:
+        with mapped_redis_errors("forgetting a gallery"):
+            self._release(keys=[self._held(gallery)], args=[holder])
+
+    def dropped(self, epoch: str) -> Dropped | None:
+        with mapped_redis_errors("reading what a gallery held"):
+            place, fields = f"{self._prefix}:gone:{epoch}:extent", ("sequence", "subjects", "templates", "payloads")
+            counts = self._redis.hmget(place, *fields)
+        return None if None in counts else Dropped(*map(int, counts))
+
+    def ask(self, epoch: str, pictures: Collection[str]) -> None:
+        listed = sorted(pictures)
+        with mapped_redis_errors("noting pictures that jobs asked about"):
+            for start in range(0, len(listed), _AT_ONCE):
+                self._ask(keys=[f"{self._prefix}:gone:{epoch}:asked"], args=listed[start : start + _AT_ONCE])
+
+    def pictures(self, epoch: str) -> Iterator[tuple[bool, set[str]]]:
         erase_rows(self._redis, self._prefix, epoch)
-        for part, told in zip(_PARTS, (_of_templates, _of_payloads), strict=True):
-            key = f"{self._prefix}:gone:{epoch}:{part}"
-            cursor, there = 0, True
+        place = f"{self._prefix}:gone:{epoch}"
+        while asked := self._read(lambda: self._redis.srandmember(f"{place}:asked", _AT_ONCE)):
+            yield False, {key.decode() for key in asked}
+            self._read(lambda some=asked: self._redis.srem(f"{place}:asked", *some))
+        for part, told in (("templates", _of_templates), ("payloads", _of_payloads)):
+            key, cursor, there = f"{place}:{part}", 0, True
             # Some that were there all the time are in one of the pages, whatever is erased between them.
             while there:
-                with mapped_redis_errors("reading what a gallery told of pictures"):
-                    cursor, rows = self._redis.hscan(key, cursor, count=_AT_ONCE)
+                cursor, rows = self._read(lambda at=cursor, of=key: self._redis.hscan(of, at, count=_AT_ONCE))
                 if rows:
-                    yield told(rows)
-                    with mapped_redis_errors("erasing what a gallery told of pictures"):
-                        self._redis.hdel(key, *rows)
+                    yield True, told(rows)
+                    self._read(lambda of=key, some=rows: self._redis.hdel(of, *some))
                 there = cursor != 0
+
+    def finish(self, gallery: str, epoch: str) -> None:
+        with mapped_redis_errors("noting which galleries are forgotten"):
+            # The name last: until then nothing else has it.
+            self._redis.delete(f"{self._prefix}:gone:{epoch}:extent")
+            self._redis.hdel(f"{self._prefix}:gone", gallery)
 
     def left(self, gallery: str, epoch: str) -> Iterator[str]:
         with mapped_redis_errors(f"looking for gallery {gallery}"):
-            found = self._redis.hget(f"{self._prefix}:g:{gallery}:meta", "epoch")
-            if found is not None and found.decode() == epoch:
+            if self.standing(gallery) == epoch:
                 yield f"{self._prefix}:g:{gallery}:meta"
-            for part in (*_PARTS, "extent"):
-                if self._redis.exists(f"{self._prefix}:gone:{epoch}:{part}"):
-                    yield f"{self._prefix}:gone:{epoch}:{part}"
+            yield from sorted(
+                key.decode() for key in self._redis.scan_iter(f"{self._prefix}:gone:{epoch}:*", count=1000)
+            )
+
+    def standing(self, gallery: str) -> str | None:
+        with mapped_redis_errors(f"looking for gallery {gallery}"):
+            found = self._redis.hget(f"{self._prefix}:g:{gallery}:meta", "epoch")
+        return None if found is None else str(found.decode())
 
     def born_ms(self, gallery: str) -> int | None:
         with mapped_redis_errors(f"looking for gallery {gallery}"):
             found = self._redis.hget(f"{self._prefix}:g:{gallery}:meta", "created_ms")
         return None if found is None else int(found)
+
+    def _held(self, gallery: str) -> str:
+        return f"{self._prefix}:gone:held:{gallery}"
+
+    def _read(self, ask: Any) -> Any:
+        with mapped_redis_errors("erasing what a gallery told of pictures"):
+            return ask()
+
+
+def _going(text: bytes | None) -> Going | None:
+    try:
+        return None if text is None else wire.from_json(Going, text)
+    except JobRejected:
+        return None
 
 
 def _of_templates(rows: Mapping[bytes, bytes]) -> set[str]:

@@ -9,7 +9,7 @@ from kith.amending import amend_description, amend_settings
 from kith.cli import gallery_corrections, gallery_files, gallery_forgetting, gallery_journal
 from kith.cli.galleries import show_galleries
 from kith.cli.gallery_corrections import done
-from kith.cli.terminal import Json, answer, answer_json, client_for
+from kith.cli.terminal import Json, answer, answer_json, client_for, say
 from kith.cli.wording import time_of
 from kith.gallery_settings import GallerySettings, Scoring
 from kith.subjects import SubjectDetail
@@ -36,12 +36,14 @@ _Strangers = Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="E
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """All galleries by name; with --json one line each."""
     with client_for(context) as client:
-        found = client.galleries.galleries()
+        found, going = client.galleries.galleries(), client.gone.all()
     if as_json:
         for each in found:
             answer_json(asdict(each))
     else:
         show_galleries(found)
+    for name in going:
+        say(f"{name} is being forgotten; should that have been broken off, kith gallery forget {name} goes on with it")
 
 
 @_group.command()

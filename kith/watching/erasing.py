@@ -6,7 +6,7 @@ while thought to be theirs, or they were merely the nearest, the name is taken o
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from itertools import islice
 
 from kith import wire
 from kith.erasure import DIGEST, Erasure, asked_about
@@ -14,7 +14,6 @@ from kith.errors import JobRejected
 from kith.holdings import Marks
 from kith.imagestore import ImageStore, key_of
 from kith.jobs import Decision, now_ms
-from kith.results import order_of
 from kith.scrubbing import texts_in
 from kith.watching.desk import Desk
 from kith.watching.event_log import EventEntry, EventLog
@@ -25,9 +24,6 @@ from kith.watching.store import WatchStore
 from kith.watching.visits import Who
 
 Owns = Callable[[Event], bool]
-
-#: Events erased after one look at what their pictures are needed for.
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +95,15 @@ class WatchedErasure:
         """Nothing is kept of a gallery, but for its events: `kept` have been deleted."""
         self._watch.wipe(gallery)
 
-    def newest_event(self) -> str:
-        """The id of the newest event of any gallery."""
-        return self._events.position()
+    def all_events(self, gallery: str, at_once: int) -> Iterator[tuple[set[str], Callable[[], int]]]:
+        """Its events, some at a time: the pictures they show, and what erases the events, once those are deleted."""
+        everything = self._events.of(gallery)
+        while some := list(islice(everything, at_once)):
 
-    def erase_all(self, gallery: str, until: str, delete: Callable[[set[str]], object]) -> int:
-        """Erase the events of a gallery up to that entry, each after the pictures it shows; how many."""
-        gone, all_of_it = 0, self._events.of(gallery)
-        meant = takewhile(lambda each: order_of(each[0].entry_id) <= order_of(until), all_of_it)
-        while some := list(islice(meant, _AT_ONCE)):
-            delete(_pictures(entry.event for entry, _ in some))
-            gone += sum(self._events.amend(entry.entry_id, text, "") for entry, text in some)
-        return gone
+            def erase(events: list[tuple[EventEntry, str]] = some) -> int:
+                return sum(self._events.amend(entry.entry_id, text, "") for entry, text in events)
+
+            yield _pictures(entry.event for entry, _ in some), erase
 
     def forget_stranger(
         self, gallery: str, number: int, erasure: Erasure, store: ImageStore, wait_s: float

@@ -11,6 +11,7 @@ import redis
 from kith.backends import gallery_resealing
 from kith.backends.audit_memory import MemoryAudit
 from kith.backends.gallery_redis import RedisGalleryStore
+from kith.backends.gallery_rows import RowFormats
 from kith.backends.keys_directory import DirectoryKeys
 from kith.backends.migration_redis import RedisMigrationStore
 from kith.custody import rotate
@@ -89,6 +90,22 @@ def test_destroying_the_key_forgets_the_gallery_and_the_next_one_of_its_name_beg
         fresh.snapshot("door")
     with pytest.raises(UnknownKey):
         fresh.enrol("door", [face("Cid", 4)])
+
+
+def test_keys_are_kept_no_longer_than_they_are_used(keys: DirectoryKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery that is no more is asked for no more: its keys, destroyed by then, are not to stay in every worker."""
+    now_s = 1000.0
+    monkeypatch.setattr("kith.backends.gallery_rows.time.monotonic", lambda: now_s)
+    for name in ("door", "gate"):
+        keys.create(name)
+    formats = RowFormats(keys)
+    door, gate = (formats.of(name, "e", 64, sealed=True) for name in ("door", "gate"))
+    now_s += 59
+    assert formats.of("door", "e", 64, sealed=True) is door
+    now_s += 59
+    assert formats.of("door", "e", 64, sealed=True) is door
+    assert [name for name, _, _ in formats._sealed] == ["door"]
+    assert formats.of("gate", "e", 64, sealed=True) is not gate
 
 
 def test_after_a_rotation_new_templates_are_sealed_by_the_new_key_and_all_are_read(

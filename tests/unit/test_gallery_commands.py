@@ -69,7 +69,13 @@ def store() -> MemoryGalleryStore:
 def run(store: MemoryGalleryStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     settings, audit = Settings(home=tmp_path, gallery={"default": "door"}), MemoryAudit()
     client = SimpleNamespace(
-        galleries=store, settings=settings, store=None, audit=audit, by="cli:ada@desk", results=Results()
+        galleries=store,
+        settings=settings,
+        store=None,
+        audit=audit,
+        by="cli:ada@desk",
+        results=Results(),
+        gone=SimpleNamespace(all=dict),
     )
     for module in (forget, gallery, gallery_corrections, gallery_files, gallery_journal, subjects):
         monkeypatch.setattr(module, "client_for", lambda _: nullcontext(client))
