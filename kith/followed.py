@@ -13,6 +13,7 @@ from kith.forgotten_memory import ForgottenMemory
 from kith.gallery import GalleryStore
 from kith.journal import Change, Op, Vectors
 from kith.similarity.rows import whole
+from kith.subjects import GalleryInfo
 from kith.view import Replica
 
 _log = logging.getLogger(__name__)
@@ -90,6 +91,16 @@ class Followed:
             _log.error(what, self._name, fault, exc_info=None if foreseen else fault)
         self._pause_s = min(max(_PAUSE_S, 2 * self._pause_s), _PAUSE_MAX_S)
         self._until_s = time.monotonic() + self._pause_s
+
+    def why_afresh(self, info: GalleryInfo, ours: int, *, restarted: bool) -> str:
+        """Why it has to be loaded afresh; empty where not, or not yet. info: asked for after we were at `ours`."""
+        if self.aside:
+            return "it could not be read before" if self.due else ""
+        if self.replica is not None and info.epoch != self.replica.epoch:
+            return "it was wiped and made anew"
+        if restarted:
+            return "the store was restarted and may have lost its newest changes"
+        return f"the store is at sequence {info.sequence}, we were at {ours}" if info.sequence < ours else ""
 
     def load(self, store: GalleryStore) -> Replica:
         """Load it for the first time, by a caller who holds the lock. Raises UnknownGallery, StateUnavailable."""

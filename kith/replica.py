@@ -270,15 +270,8 @@ class Follower:
                     each.set_aside(fault)
                 continue
             each.compared(info.sequence, asked_s)
-            if each.aside:
-                if each.due:
-                    self._load(name, each, "it could not be read before")
-            elif info.epoch != replica.epoch:
-                self._load(name, each, "it was wiped and made anew")
-            elif restarted:
-                self._load(name, each, "the store was restarted and may have lost its newest changes")
-            elif info.sequence < ours:
-                self._load(name, each, f"the store is at sequence {info.sequence}, we were at {ours}")
+            if why := each.why_afresh(info, ours, restarted=restarted):
+                self._load(name, each, why)
         # Only now: an outage halfway leaves the rest to the next look.
         self._incarnation = incarnation
         self._answered = self._looked = time.monotonic()
