@@ -1,18 +1,15 @@
 """Deleting pictures that nothing needs any more, many of them: `Deleting`."""
 
-import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from kith.erasure import Erasure, asked_about
+from kith.erasure import Erasure, pictures_of
 from kith.imagestore import ImageStore
 
 #: Pictures deleted at a time: a store takes some milliseconds for each.
 _AT_A_TIME = 16
-#: What open jobs ask about is read anew after so many times as long as that took, or after so many seconds.
-_OF_THE_TIME, _AT_LEAST_S = 4, 0.5
 
 
 class Deleting:
@@ -23,28 +20,26 @@ class Deleting:
         self._erasure, self._store = erasure, store
         self._threads = ThreadPoolExecutor(_AT_A_TIME, "kith-delete")
         self.left: set[str] = set()
-        self._asked: set[str] = set()
-        self._good_until_s = 0.0
+        #: What each open job asks about. That is read once: of thousands, for each page of pictures, it would take most
+        #: of the time.
+        self._jobs: dict[str, set[str]] = {}
 
     def delete(self, pictures: Collection[str]) -> int:
         """How many there were. Those that a template of any gallery is of stay, and those that open jobs ask about."""
-        free = set(pictures)
-        # In this order, see `asked_about`.
-        waiting = free & self._jobs_ask_about()
-        free -= self._erasure.in_use(free)
+        # In this order, see kith.erasure.asked_about.
+        waiting = set(pictures).intersection(self._asked_about())
+        free = set(pictures) - self._erasure.in_use(pictures)
         waiting &= free
         self._erasure.spare(waiting)
         self.left |= waiting
         return sum(self._threads.map(self._store.delete, sorted(free - waiting)))
 
-    def _jobs_ask_about(self) -> set[str]:
-        # All open jobs are read for it: of thousands, once for each page of pictures would take most of the time.
-        began_s = time.monotonic()
-        if began_s >= self._good_until_s:
-            self._asked = asked_about(self._erasure)
-            took_s = time.monotonic() - began_s
-            self._good_until_s = began_s + took_s + max(_AT_LEAST_S, _OF_THE_TIME * took_s)
-        return self._asked
+    def _asked_about(self) -> set[str]:
+        ids = self._erasure.open_job_ids()
+        self._jobs = {job_id: asked for job_id, asked in self._jobs.items() if job_id in ids}
+        for job_id in ids - self._jobs.keys():
+            self._jobs[job_id] = pictures_of(self._erasure.open_job(job_id).get("payload", ""))
+        return set().union(*self._jobs.values())
 
     def __enter__(self) -> Self:
         return self

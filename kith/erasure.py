@@ -41,6 +41,14 @@ class Erasure(Protocol):
         """Open jobs by id: payload, stage, reason, and d:0 … where decided."""
         ...
 
+    def open_job_ids(self) -> set[str]:
+        """Of all open jobs, at one moment."""
+        ...
+
+    def open_job(self, job_id: str) -> dict[str, str]:
+        """One of them, as `open_jobs`; empty when it is no more."""
+        ...
+
     def dead_letters(self) -> Iterator[tuple[str, str]]:
         """Dead letters (JSON) by id."""
         ...
@@ -63,6 +71,10 @@ class Erasure(Protocol):
 
     def note(self, place: str, pending: Pending | None) -> None:
         """How far a forgetting has come; None when it is done."""
+        ...
+
+    def forget_pending(self, epoch: str) -> None:
+        """Drop the notes of forgettings in the gallery of that epoch: it is no more."""
         ...
 
     def spare(self, images: Collection[str]) -> None:
@@ -97,17 +109,16 @@ class Erasure(Protocol):
 def asked_about(erasure: Erasure) -> set[str]:
     """Pictures that open jobs have yet to be answered about. Ask before `in_use`: a job that ends in between has left
     its template by then. Raises StateUnavailable."""
-    asked: set[str] = set()
-    for _, fields in erasure.open_jobs():
-        payload = fields.get("payload", "")
-        try:
-            job = wire.from_json(EmbedJob, payload)
-        except UnknownWireVersion:
-            # Newer workers can, while an installation moves to another version.
-            asked.update(key_of(digest) for digest in DIGEST.findall(payload))
-            continue
-        except JobRejected:
-            # No worker can read it either: it becomes a dead letter.
-            continue
-        asked.update(image.key for image in job.images)
-    return asked
+    return {key for _, fields in erasure.open_jobs() for key in pictures_of(fields.get("payload", ""))}
+
+
+def pictures_of(payload: str) -> set[str]:
+    """Which pictures a job asks about that a worker can read."""
+    try:
+        return {image.key for image in wire.from_json(EmbedJob, payload).images}
+    except UnknownWireVersion:
+        # Newer workers can, while an installation moves to another version.
+        return {key_of(digest) for digest in DIGEST.findall(payload)}
+    except JobRejected:
+        # No worker can: it becomes a dead letter.
+        return set()

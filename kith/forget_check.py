@@ -31,8 +31,8 @@ from kith.scrubbing import texts_in
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something of the person or gallery: what (`vector`, `name`, `id`, `picture`, `replica`; `gallery`, `decision`,
-    `event`), and where it lies."""
+    """Something of the person or gallery: what (`vector`, `name`, `id`, `picture`, `replica`; `gallery`, `key`,
+    `decision`, `event`), and where it lies."""
 
     what: str
     where: str
@@ -95,6 +95,8 @@ class Checker:
                 yield Leftover("decision" if ":results:" in key else "event", f"{key} {place}")
             elif born_ms is None and any(key == each or key.startswith(f"{each}:") for each in named):
                 yield Leftover("name", f"{key} {place}".rstrip())
+        if born_ms is None and gallery in self._keys.galleries():
+            yield Leftover("key", f"the keys of gallery {gallery}")
         for beat in self._ledger.workers():
             at, epoch = (beat.galleries or {}).get(gallery), (beat.epochs or {}).get(gallery)
             if at is not None and (epoch in (None, receipt.epoch) or at < 0):

@@ -79,7 +79,10 @@ class Forgetting:
         """
         name, key = subject_name(subject), self._keys.create(SIGNING).newest
         place = Tracer(key, "place").text(f"{gallery}\0{name}")
-        pending = self._erasure.pending(place) or self._begin(gallery, name, key)
+        pending = self._erasure.pending(place)
+        if pending is None or pending.epoch != self._galleries.info(gallery).epoch:
+            # Nobody goes on in a gallery that was forgotten, or lost, since: who has the name now is somebody else.
+            pending = self._begin(gallery, name, key)
         self._erasure.note(place, pending)
         pending = self._leave_gallery(gallery, name, pending)
         self._erasure.note(place, pending)

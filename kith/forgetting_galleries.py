@@ -7,11 +7,9 @@ so that nobody is matched in it any more; then every worker's copy; jobs that so
 knows; and then what is recorded, each record after the pictures that it tells of.
 """
 
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -22,11 +20,12 @@ from kith.cameras import CameraRegistry
 from kith.confirming import await_copies
 from kith.deleting import Deleting
 from kith.erasure import DIGEST, Erasure
-from kith.errors import KithError, Misconfigured, Retryable, StateFull, UnknownGallery, UnknownKey
+from kith.errors import KithError, Misconfigured, StateFull, UnknownGallery, UnknownKey
 from kith.forgetting import BEYOND, WAIT_S
 from kith.gallery import GalleryStore
 from kith.gallery_jobs import GalleryJobs
 from kith.gone import Going, GoneGalleries
+from kith.held import Held
 from kith.imagestore import ImageStore, key_of
 from kith.jobs import now_ms
 from kith.keys import SIGNING, KeyStore
@@ -39,8 +38,6 @@ _LOOK_EVERY_S = 0.1
 _AT_ONCE = 500
 #: Times that everything recorded is gone through, while each finds something: who had not confirmed may publish still.
 _SWEEPS = 3
-#: How long whoever forgets a gallery keeps others from doing so, after he was heard of last.
-_LEASE_S = 15.0
 
 #: Kind → how many are gone by now.
 Told = Callable[[dict[str, int]], None]
@@ -49,10 +46,6 @@ _COUNTED = (
     *(Kind.ENROLMENT_IMAGES, Kind.PROBE_IMAGES, Kind.RESULTS, Kind.EVENTS, Kind.OPEN_JOBS, Kind.DEAD_LETTERS),
     Kind.CALIBRATION_SAMPLES,
 )
-
-
-class ForgottenBySomebody(Retryable):
-    """Somebody else is forgetting the gallery just now."""
 
 
 class GalleryForgetting:
@@ -88,68 +81,43 @@ class GalleryForgetting:
 
         Raises UnknownGallery, where none is being forgotten either, and ForgottenBySomebody.
         """
-        with self._held(gallery):
+        with Held(self._gone, gallery) as held:
             key = self._keys.create(SIGNING).newest
-            going = self._gone.going(gallery) or self._begin(gallery)
+            going = self._gone.going(gallery) or self._begin(gallery, held)
             jobs = GalleryJobs(self._erasure, self._ledger, self._gone, gallery, going.epoch)
             jobs.end()
             silent = self._pause_cameras(gallery)
-            going = self._drop(gallery, going, silent)
+            going = self._drop(gallery, going, held, silent)
             replicas, unheard = await_copies(self._ledger, gallery, going.epoch, going.sequence, wait_s, ended=True)
             deadline_s = time.monotonic() + wait_s
             while (busy := jobs.end()) and time.monotonic() < deadline_s:
                 time.sleep(_LOOK_EVERY_S)
-            jobs.end(force=True)
-            going = self._count(gallery, going, Kind.OPEN_JOBS, jobs.ended)
             if not self._watched.leave_gallery(gallery, wait_s):
                 silent.append("the watcher")
             with Deleting(self._erasure, self._store) as deleting:
                 for _ in range(_SWEEPS):
                     before = going.done
-                    going = self._sweep(gallery, going, jobs, deleting)
+                    going = self._sweep(gallery, going, held, jobs, deleting)
                     if going.done == before:
                         break
                 silent += [f"a job that asks about picture {each}" for each in sorted(deleting.left)]
+            # Of people in it, forgotten by somebody who was broken off: nobody goes on with that any more.
+            self._erasure.forget_pending(going.epoch)
             receipt = self._receipt(gallery, going, replicas, [*unheard, *busy, *silent])
             signed = sign(receipt, signing_key(key))
             save(signed)
+            held.check()
             self._gone.finish(gallery, going.epoch)
             return signed
 
-    @contextmanager
-    def _held(self, gallery: str) -> Iterator[None]:
-        """Nobody else forgets it meanwhile: each would count what the other has erased, and sign a receipt of it."""
-        holder, done = uuid.uuid4().hex, threading.Event()
-        if not self._gone.hold(gallery, holder, _LEASE_S):
-            raise ForgottenBySomebody(
-                f"gallery {gallery} is being forgotten by somebody else just now; should that have been broken off, "
-                f"the same call goes on {_LEASE_S:.0f} seconds later"
-            )
-
-        def go_on_holding() -> None:
-            while not done.wait(_LEASE_S / 3):
-                # While Redis is away nobody else can begin either.
-                with suppress(KithError):
-                    self._gone.hold(gallery, holder, _LEASE_S)
-
-        thread = threading.Thread(target=go_on_holding, name="kith-forgetting", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-            with suppress(KithError):
-                self._gone.release(gallery, holder)
-
-    def _begin(self, gallery: str) -> Going:
+    def _begin(self, gallery: str, held: Held) -> Going:
         # Not its info: one that was damaged can be forgotten too.
         epoch = self._gone.standing(gallery)
         if epoch is None:
             raise UnknownGallery(f"there is no gallery {gallery}")
         # Recorded first: what cannot be recorded is not done.
         self._audit.record(Deed(self._by, Action.FORGOT, gallery, detail={"stage": "begun", "epoch": epoch}))
-        return self._come(gallery, Going(epoch, 0))
+        return self._come(gallery, Going(epoch, 0), held)
 
     def _pause_cameras(self, gallery: str) -> list[str]:
         """What could not be."""
@@ -162,16 +130,16 @@ class GalleryForgetting:
             return [f"cameras that could not be paused, for Redis is full: {', '.join(each.name for each in cameras)}"]
         return []
 
-    def _drop(self, gallery: str, going: Going, silent: list[str]) -> Going:
-        if self._gone.standing(gallery) is None:
-            # By an earlier attempt, which may not have come to note it.
-            held = self._gone.dropped(going.epoch)
-            return replace(going, sequence=held.sequence if held else going.sequence)
-        going = self._destroy_keys(gallery, going, silent)
+    def _drop(self, gallery: str, going: Going, held: Held, silent: list[str]) -> Going:
+        if self._gone.standing(gallery) != going.epoch:
+            # Dropped by an earlier attempt, which may not have come to note it.
+            was = self._gone.dropped(going.epoch)
+            return replace(going, sequence=was.sequence if was else going.sequence)
+        going = self._destroy_keys(gallery, going, held, silent)
         gone = self._galleries.drop(gallery, going.epoch)
-        return self._come(gallery, replace(going, sequence=gone.sequence))
+        return self._come(gallery, replace(going, sequence=gone.sequence), held)
 
-    def _destroy_keys(self, gallery: str, going: Going, silent: list[str]) -> Going:
+    def _destroy_keys(self, gallery: str, going: Going, held: Held, silent: list[str]) -> Going:
         try:
             self._keys.check_changeable(gallery)
         except UnknownKey:
@@ -180,53 +148,60 @@ class GalleryForgetting:
             silent.append(f"whoever keeps the keys of gallery {gallery}: {elsewhere}")
             return going
         with suppress(KithError):
-            # Which they are is noted before. One that cannot be read is destroyed all the same.
-            going = self._come(gallery, replace(going, keys=self._keys.ring(gallery).key_ids))
+            # One that cannot be read is destroyed all the same.
+            going = replace(going, keys=self._keys.ring(gallery).key_ids)
+        # Which they are is noted before.
+        going = self._come(gallery, going, held)
         with suppress(UnknownKey):
             custody.destroy(self._keys, self._audit, gallery, self._by)
         return going
 
-    def _sweep(self, gallery: str, going: Going, jobs: GalleryJobs, deleting: Deleting) -> Going:
-        """Erase everything recorded."""
+    def _sweep(self, gallery: str, going: Going, held: Held, jobs: GalleryJobs, deleting: Deleting) -> Going:
+        """Erase everything recorded, and end the jobs that were handed in meanwhile."""
+
+        def count(kind: Kind, more: int) -> None:
+            nonlocal going
+            if more:
+                done = going.done | {kind.value: going.done.get(kind.value, 0) + more}
+                going = self._come(gallery, replace(going, done=done), held)
+
+        def delete(pictures: set[str], kind: Kind = Kind.PROBE_IMAGES) -> None:
+            held.check()
+            count(kind, deleting.delete(pictures))
+
+        held.check()
+        jobs.end(force=True)
+        count(Kind.OPEN_JOBS, jobs.counted())
         for enrolled, pictures in self._gone.pictures(going.epoch):
-            kind = Kind.ENROLMENT_IMAGES if enrolled else Kind.PROBE_IMAGES
-            going = self._count(gallery, going, kind, deleting.delete(pictures))
-        going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(self._watched.kept(gallery)))
+            delete(pictures, Kind.ENROLMENT_IMAGES if enrolled else Kind.PROBE_IMAGES)
+        delete(self._watched.kept(gallery))
         self._watched.wipe(gallery)
-        going = self._count(gallery, going, Kind.CALIBRATION_SAMPLES, self._samples.forget_gallery(gallery))
+        count(Kind.CALIBRATION_SAMPLES, self._samples.forget_gallery(gallery))
         results = self._erasure.results("0-0", gallery)
         decisions = ((entry_id, text) for entry_id, text in results if text is not None)
         while some := list(islice(decisions, _AT_ONCE)):
-            pictures = {key_of(digest) for _, text in some for digest in DIGEST.findall(text)}
-            going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(pictures))
-            erased = sum(self._erasure.amend_result(entry_id, text, "") for entry_id, text in some)
-            going = self._count(gallery, going, Kind.RESULTS, erased)
+            delete({key_of(digest) for _, text in some for digest in DIGEST.findall(text)})
+            count(Kind.RESULTS, sum(self._erasure.amend_result(entry_id, text, "") for entry_id, text in some))
         letters = jobs.letters()
         while several := list(islice(letters, _AT_ONCE)):
-            pictures = set[str]().union(*(each for _, _, each in several))
-            going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(pictures))
-            erased = sum(self._erasure.amend_letter(dead_id, text, "") for dead_id, text, _ in several)
-            going = self._count(gallery, going, Kind.DEAD_LETTERS, erased)
+            delete(set[str]().union(*(pictures for _, _, pictures in several)))
+            count(Kind.DEAD_LETTERS, sum(self._erasure.amend_letter(dead_id, text, "") for dead_id, text, _ in several))
         for shown, erase in self._watched.all_events(gallery, _AT_ONCE):
-            going = self._count(gallery, going, Kind.PROBE_IMAGES, deleting.delete(shown))
-            going = self._count(gallery, going, Kind.EVENTS, erase())
+            delete(shown)
+            count(Kind.EVENTS, erase())
         return going
 
-    def _count(self, gallery: str, going: Going, kind: Kind, more: int) -> Going:
-        if not more:
-            return going
-        return self._come(gallery, replace(going, done=going.done | {kind.value: going.done.get(kind.value, 0) + more}))
-
-    def _come(self, gallery: str, going: Going) -> Going:
-        self._gone.note(gallery, going)
+    def _come(self, gallery: str, going: Going, held: Held) -> Going:
+        held.check()
+        self._gone.note(gallery, going, held.holder)
         self._told(going.done)
         return going
 
     def _receipt(self, gallery: str, going: Going, replicas: list[ReplicaAt], silent: list[str]) -> Receipt:
-        held = self._gone.dropped(going.epoch)
+        was = self._gone.dropped(going.epoch)
         erased = [
-            Erased(Kind.VECTORS, held.templates if held else 0),
-            Erased(Kind.JOURNAL_PAYLOADS, held.payloads if held else 0),
+            Erased(Kind.VECTORS, was.templates if was else 0),
+            Erased(Kind.JOURNAL_PAYLOADS, was.payloads if was else 0),
             *(Erased(kind, going.done.get(kind.value, 0)) for kind in _COUNTED),
             Erased.of(Kind.KEYS, going.keys),
             Erased(Kind.CACHED_CROPS, 0),

@@ -16,12 +16,12 @@ from kith.ledger import DeadLetter, Ledger, Stage
 
 
 class GalleryJobs:
-    """ended: how many jobs by now. Raises StateUnavailable."""
+    """Raises StateUnavailable."""
 
     def __init__(self, erasure: Erasure, ledger: Ledger, gone: GoneGalleries, gallery: str, epoch: str) -> None:
         self._erasure, self._ledger, self._gone = erasure, ledger, gone
         self._gallery, self._epoch = gallery, epoch
-        self.ended = 0
+        self._ended = 0
 
     def end(self, *, force: bool = False) -> list[str]:
         """End all that nobody has in hand; those that somebody has, unless with `force` these end too: what is decided
@@ -32,16 +32,16 @@ class GalleryJobs:
             if _about(payload)[0] != self._gallery:
                 continue
             self._gone.ask(self._epoch, {key_of(digest) for digest in DIGEST.findall(payload)})
-            if fields.get("stage") in (Stage.SENT, Stage.DEFERRED):
-                with suppress(TooLate):
-                    self.ended += self._ledger.cancel(job_id)
-                    continue
-            elif force or fields.get("stage") == Stage.SAVED:
-                self._ledger.finish(job_id)
-                self.ended += 1
-                continue
-            busy.append(f"job {job_id}")
+            try:
+                self._ended += self._ledger.cancel(job_id, force=force or fields.get("stage") == Stage.SAVED)
+            except TooLate:
+                busy.append(f"job {job_id}")
         return busy
+
+    def counted(self) -> int:
+        """How many have ended since this was last asked."""
+        ended, self._ended = self._ended, 0
+        return ended
 
     def letters(self) -> Iterator[tuple[str, str, set[str]]]:
         """Its dead letters: id, text as it stands, pictures."""

@@ -30,8 +30,8 @@ class GoneGalleries(Protocol):
         """How far it has come."""
         ...
 
-    def note(self, gallery: str, going: Going) -> None:
-        """Note it. Works when memory is full."""
+    def note(self, gallery: str, going: Going, holder: str) -> None:
+        """Note it, unless somebody else than `holder` is at it by now. Works when memory is full."""
         ...
 
     def hold(self, gallery: str, holder: str, lease_s: float) -> bool:
@@ -64,7 +64,8 @@ class GoneGalleries(Protocol):
         ...
 
     def standing(self, gallery: str) -> str | None:
-        """The epoch of the gallery that has the name, whatever else of it can be read; None where none has."""
+        """The epoch of the gallery that has the name, whatever else of it can be read (empty where that cannot either);
+        None where none has."""
         ...
 
     def born_ms(self, gallery: str) -> int | None:

@@ -178,9 +178,10 @@ class Ledger(Protocol):
         """Strike off a job that is answered without a decision."""
         ...
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str, *, force: bool = False) -> bool:
         """Strike off a job that nobody has begun to work on: nothing is decided, and the same job is not accepted
-        again. False when there is no such open job. Raises TooLate for one that is being worked on."""
+        again. False when there is no such open job. Raises TooLate for one that is being worked on, unless with
+        `force`: what is decided about it then is published nowhere."""
         ...
 
     def trim_results(self) -> None:

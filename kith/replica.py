@@ -206,9 +206,11 @@ class Follower:
         if not after:
             self._stopped.wait(self._block_ms / 1000)
             return
+        # Asked anew after a failure: it may have been for these.
+        busy, self._busy = self._busy & after.keys(), frozenset()
         try:
             # Right after some, more are there already: asking for them without a wait saves a round trip.
-            changed = self._store.changes_many(after, block_ms=self._block_ms, likely=self._busy & after.keys())
+            changed = self._store.changes_many(after, block_ms=self._block_ms, likely=busy)
         except StateUnavailable:
             raise
         except Exception:

@@ -125,7 +125,7 @@ def _embed(options: Options, shown: Instruments) -> int:
     with ThreadPoolExecutor(settings.worker.fetch_threads or os.cpu_count() or 1, "fetch") as threads:
         app = make_app(settings)
         decider = held(models, settings, store, audited, migrations, follower, threads, searcher)
-        cover = WatchedVectors(state, settings.redis.prefix, keys).as_text
+        cover = WatchedVectors(state, settings.redis.prefix, keys, galleries.formats).as_text
         queue, lanes = CeleryQueue(app, settings), sorted(settings.worker.lanes, key=LANES.index)
         shown.readiness.needs("broker", _asked(queue, lanes[0]))
         publisher = Publisher(ledger, answers.late)

@@ -65,6 +65,7 @@ class Retention:
         self._audit.trim(self._audit_keep_s)
         if self._watched is not None:
             self._watched.trim()
+            self._watched.wipe_gone(self._galleries)
         dropped = Dropped()
         dropped += Dropped(pictures=self._drop_spared())
         for gallery in self._galleries.galleries():

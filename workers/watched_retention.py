@@ -5,7 +5,8 @@ Events follow `keep_decisions_s` as decisions do. Crops of a stranger stay as lo
 """
 
 from kith.erasure import Erasure, asked_about
-from kith.gallery import GalleryInfo
+from kith.errors import UnknownGallery
+from kith.gallery import GalleryDamaged, GalleryInfo, GalleryStore
 from kith.imagestore import ImageStore
 from kith.jobs import now_ms
 from kith.settings import Settings
@@ -39,6 +40,16 @@ class WatchedRetention:
         self._events.trim()
         for gallery in self._sightings.galleries():
             self._sightings.trim(gallery, self._keep_waiting_s)
+
+    def wipe_gone(self, galleries: GalleryStore) -> None:
+        """What a camera told of a gallery that is no more: it may not have heard yet that it is paused."""
+        for gallery in self._sightings.galleries():
+            try:
+                galleries.info(gallery)
+            except UnknownGallery:
+                self._watch.wipe(gallery)
+            except GalleryDamaged:
+                continue
 
     def kept(self, gallery: str) -> set[str]:
         """Pictures that somebody who is watched, or a stranger, is known by."""

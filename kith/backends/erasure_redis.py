@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -17,6 +18,7 @@ from kith.backends.watching_script import telling
 from kith.errors import JobRejected
 from kith.holdings import Holdings, Pending, together
 from kith.imagestore import key_of
+from kith.jobs import Lane
 from kith.names import subject_name
 
 #: Read in one round trip.
@@ -28,7 +30,7 @@ _DIGEST = re.compile(rb"/([0-9a-f]{64})")
 #: Nor does a picture stay because it is noted as one to be deleted.
 _SILENT = re.compile(rb"g:[^:]+:(?:[bcown]:\d+|i:[0-9a-f]+)|samples(:.*)?|spared")
 #: Out first, so that the server takes it when memory is full: whoever is forgotten makes room.
-NOTE = "redis.call('HDEL', KEYS[1], ARGV[1]) return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
+_NOTE = "redis.call('HDEL', KEYS[1], ARGV[1]) return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
 _SPARE = "redis.call('SREM', KEYS[1], ARGV[1]) return redis.call('SADD', KEYS[1], ARGV[1])"
 
 
@@ -41,7 +43,7 @@ class RedisErasure:
         self._redis: Any = client
         self._prefix = prefix
         self._galleries = GalleryScript(client, prefix)
-        self._note = client.register_script(NOTE)
+        self._note = client.register_script(_NOTE)
         self._spare = client.register_script(_SPARE)
         self._ledger = client.register_script(telling() + _ledger())
 
@@ -88,11 +90,21 @@ class RedisErasure:
     def open_jobs(self) -> Iterator[tuple[str, dict[str, str]]]:
         with mapped_redis_errors("reading open jobs"):
             for key in self._redis.scan_iter(f"{self._prefix}:job:*", count=_AT_ONCE):
-                fields = {
-                    name.decode(): text.decode(errors="replace") for name, text in self._redis.hgetall(key).items()
-                }
-                if fields:
-                    yield key.decode().removeprefix(f"{self._prefix}:job:"), fields
+                job_id = key.decode().removeprefix(f"{self._prefix}:job:")
+                if fields := self.open_job(job_id):
+                    yield job_id, fields
+
+    def open_job_ids(self) -> set[str]:
+        with mapped_redis_errors("reading open jobs"), self._redis.pipeline(transaction=True) as pipe:
+            # Together: a job goes from one to another all the time.
+            for each in ("due", *(f"waiting:{lane}" for lane in Lane)):
+                pipe.zrange(f"{self._prefix}:{each}", 0, -1)
+            return {job_id.decode() for some in pipe.execute() for job_id in some}
+
+    def open_job(self, job_id: str) -> dict[str, str]:
+        with mapped_redis_errors("reading open jobs"):
+            fields = self._redis.hgetall(f"{self._prefix}:job:{job_id}")
+        return {name.decode(): text.decode(errors="replace") for name, text in fields.items()}
 
     def dead_letters(self) -> Iterator[tuple[str, str]]:
         with mapped_redis_errors("reading dead letters"):
@@ -122,6 +134,13 @@ class RedisErasure:
                 self._redis.hdel(f"{self._prefix}:forgetting", place)
             else:
                 self._note(keys=[f"{self._prefix}:forgetting"], args=[place, wire.to_json(pending)])
+
+    def forget_pending(self, epoch: str) -> None:
+        with mapped_redis_errors("reading what is being forgotten"):
+            for place, text in self._redis.hscan_iter(f"{self._prefix}:forgetting", count=_AT_ONCE):
+                with suppress(JobRejected):
+                    if wire.from_json(Pending, text).epoch == epoch:
+                        self._redis.hdel(f"{self._prefix}:forgetting", place)
 
     def spare(self, images: Collection[str]) -> None:
         with mapped_redis_errors("noting pictures that open jobs ask about"):

@@ -16,14 +16,20 @@ local function unlink(keys)
   end
 end
 
+-- A count as it stands in meta, where it can be one: a gallery that was damaged can be dropped too, and the server does not
+-- count to infinity for it.
+local function sane(text)
+  local count = tonumber(text) or 0
+  return count >= 0 and count <= 1e9 and count or 0
+end
+
 -- epoch: of the gallery that is meant. The answer: its sequence, how many subjects, templates and payloads it had.
 function operations.drop(name, epoch)
   local meta = redis.call('HMGET', g .. ':meta', 'epoch', 'sequence', 'next_slot', 'next_subject')
-  if meta[1] ~= epoch then
+  if (meta[1] or '') ~= epoch or redis.call('EXISTS', g .. ':meta') == 0 then
     return {'unknown_gallery'}
   end
-  -- Whoever wants to be rid of a gallery that was damaged is to be.
-  local answer = {'ok', tostring(tonumber(meta[2]) or 0)}
+  local answer = {'ok', string.format('%.0f', sane(meta[2]))}
   for _, part in ipairs({'subjects', 'templates', 'payloads'}) do
     table.insert(answer, tostring(redis.call('HLEN', g .. ':' .. part)))
   end
@@ -38,8 +44,14 @@ function operations.drop(name, epoch)
   end
   set_aside('templates')
   set_aside('payloads')
-  local blocks = math.ceil((tonumber(meta[3]) or 0) / BLOCK_ROWS)
-  local chunks = math.floor((tonumber(meta[4]) or 0) / NAMES_AT_ONCE) + 1
+  local blocks, chunks = math.ceil(sane(meta[3]) / BLOCK_ROWS), math.floor(sane(meta[4]) / NAMES_AT_ONCE) + 1
+  -- Where the number is rubbish, as far as there are any.
+  while redis.call('EXISTS', g .. ':b:' .. blocks, g .. ':c:' .. blocks, g .. ':o:' .. blocks) > 0 do
+    blocks = blocks + 1
+  end
+  while redis.call('EXISTS', g .. ':n:' .. chunks) > 0 do
+    chunks = chunks + 1
+  end
   redis.call('HSET', gone .. 'extent', 'blocks', blocks, 'chunks', chunks, 'sequence', answer[2], 'subjects', answer[3],
     'templates', answer[4], 'payloads', answer[5])
   for block = 0, blocks - 1 do

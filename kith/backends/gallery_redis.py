@@ -59,6 +59,11 @@ class RedisGalleryStore:
         self._script = GalleryScript(client, prefix, RowFormats(keys))
         self._encrypt = encrypt
 
+    @property
+    def formats(self) -> RowFormats:
+        """How its vectors are kept, with the keys."""
+        return self._script.rows
+
     def create(
         self, name: str, *, model_id: str, dimension: int, settings: GallerySettings | None = None
     ) -> GalleryInfo:
@@ -66,6 +71,9 @@ class RedisGalleryStore:
         text = to_json(settings or GallerySettings())
         with mapped_redis_errors(f"creating gallery {name}"):
             if not self._client.exists(self._script.key(name, "meta")):
+                if self._client.hexists(f"{self._prefix}:gone", name):
+                    # Said before a key is made for it; the script says so again.
+                    checked(name, [b"being_forgotten"])
                 width = self._script.rows.width(name, dimension, self._encrypt)
                 made = (name, model_id, dimension, width, text, now_ms(), uuid.uuid4().hex, int(self._encrypt))
                 checked(name, self._script.run([(name, "create", *made)])[0])
@@ -238,4 +246,6 @@ class RedisGalleryStore:
     def incarnation(self) -> str:
         with mapped_redis_errors("asking Redis who it is"):
             server: Any = self._client.info("server")
+        # Whoever follows galleries asks once a second.
+        self._script.rows.drop_unused()
         return str(server["run_id"])

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import redis
+
 from kith.backends.gallery_script import GalleryScript
 from kith.backends.redis_errors import mapped_redis_errors
 from kith.errors import JobRejected, UnknownGallery
@@ -23,11 +25,10 @@ def read_infos(script: GalleryScript, names: Sequence[str]) -> list[GalleryInfo 
             pipe.hmget(script.key(name, "meta"), *_META)
             pipe.hlen(script.key(name, "subjects"))
             pipe.hlen(script.key(name, "templates"))
-        replies = pipe.execute()
-    return [
-        None if meta[0] is None else _info(script, name, meta, subjects, templates)
-        for name, meta, subjects, templates in zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
-    ]
+        # One whose keys are of another kind is no other's trouble.
+        replies = pipe.execute(raise_on_error=False)
+    grouped = zip(names, *(replies[start::3] for start in range(3)), strict=True)
+    return [_info(script, name, *facts) for name, *facts in grouped]
 
 
 def read_subjects(script: GalleryScript, name: str) -> list[SubjectInfo]:
@@ -48,9 +49,14 @@ def settings_as_kept(script: GalleryScript, name: str, seen: GallerySettings) ->
 
 
 def _info(
-    script: GalleryScript, name: str, meta: Sequence[bytes | None], subjects: int, templates: int
-) -> GalleryInfo | GalleryDamaged:
+    script: GalleryScript, name: str, meta: Any, subjects: Any, templates: Any
+) -> GalleryInfo | GalleryDamaged | None:
     try:
+        for fact in (meta, subjects, templates):
+            if isinstance(fact, redis.exceptions.ResponseError):
+                raise ValueError(str(fact))
+        if not any(meta):
+            return None
         lacking = [field for field, value in zip(_META, meta, strict=True) if value is None]
         if lacking:
             raise ValueError(f"{', '.join(lacking)} are not there")

@@ -35,8 +35,14 @@ def read_changes(
         names, others = others, []
         if names and block_ms:
             wait_ms = _within_timeout(script.client, block_ms)
-            heard: Any = script.client.xread(_logs(script, names, after), count=1, block=wait_ms)
-            names = _with_news(script, names, heard)
+            try:
+                heard: Any = script.client.xread(_logs(script, names, after), count=1, block=wait_ms)
+            except redis.exceptions.ResponseError as fault:
+                if "WRONGTYPE" not in str(fault):
+                    raise
+                # One of them is no journal. Which, the script says.
+            else:
+                names = _with_news(script, names, heard)
     changes: dict[str, list[Change]] = {}
     while names:
         # The replies are vectors, and who they are of may be forgotten tomorrow.

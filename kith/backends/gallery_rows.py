@@ -89,10 +89,8 @@ class RowFormats:
         """Raises Misconfigured without keys, UnknownKey when the gallery's are gone, KeysUnavailable."""
         if not sealed:
             return PlainRows(dimension)
-        now_s = time.monotonic()
-        self._used_s[name, epoch, dimension] = now_s
-        if now_s - self._looked_s > _KEPT_S:
-            self._drop_unused(now_s)
+        self._used_s[name, epoch, dimension] = time.monotonic()
+        self.drop_unused()
         rows = self._sealed.get((name, epoch, dimension))
         if rows is None:
             keys = self._given(name)
@@ -104,8 +102,12 @@ class RowFormats:
         """Read the gallery's keys anew at the next use."""
         self._sealed = {known: rows for known, rows in self._sealed.items() if known[0] != name}
 
-    def _drop_unused(self, now_s: float) -> None:
-        # Of a gallery that is no more, too: its keys are destroyed, and are not to be left here.
+    def drop_unused(self) -> None:
+        """Let go of keys that nobody has used for a while: those of a gallery that is no more are destroyed, and not to
+        be left here. Cheap; to be called now and then."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s <= _KEPT_S:
+            return
         self._looked_s = now_s
         used = {known for known, used_s in dict(self._used_s).items() if now_s - used_s <= _KEPT_S}
         self._sealed = {known: rows for known, rows in dict(self._sealed).items() if known in used}

@@ -24,7 +24,7 @@ from kith.errors import (
     UnknownSubject,
     UnknownTemplate,
 )
-from kith.gallery import BeingForgotten
+from kith.gallery import BeingForgotten, GalleryDamaged
 from kith.migration import lacking
 
 #: Of the script, after gallery.lua: gallery_enrol.lua and so on, in this order, for each uses what stands before it.
@@ -96,11 +96,18 @@ class GalleryScript:
             # again changes nothing: what is sent together are enrolments, which know their template ids, or reads.
             if attempt or not isinstance(faults[0], redis.exceptions.NoScriptError):
                 try:
+                    self._damaged(calls, replies[len(replies) - len(calls) :])
                     raise faults[0]
                 finally:
                     del replies, faults, fault
             self.client.script_load(text)
         raise AssertionError("unreachable")
+
+    def _damaged(self, calls: Sequence[Call], replies: Sequence[Any]) -> None:
+        """Raises GalleryDamaged where a key of a gallery is of another kind than it should be: the others are not."""
+        for (name, *_), reply in zip(calls, replies, strict=True):
+            if isinstance(reply, redis.exceptions.ResponseError) and "WRONGTYPE" in str(reply):
+                raise GalleryDamaged(f"gallery {name} was damaged in Redis, below {self.key(name)}: {reply}")
 
     @cached_property
     def _script(self) -> tuple[str, str]:

@@ -6,16 +6,17 @@ jobs of the gallery had asked about.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import redis
 
 from kith import wire
-from kith.backends.erasure_redis import NOTE
 from kith.backends.redis_errors import mapped_redis_errors
-from kith.errors import JobRejected
+from kith.erasure import DIGEST
+from kith.errors import JobRejected, StateUnavailable
 from kith.gone import Going
+from kith.imagestore import key_of
 from kith.subjects import Dropped
 
 #: Read in one round trip.
@@ -27,6 +28,10 @@ _ERASED_AT_ONCE = 16
 _HOLD = (
     "local who = redis.call('GET', KEYS[1]) if who and who ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) "
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+)
+_NOTED = (
+    "if redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end redis.call('HDEL', KEYS[1], ARGV[1]) "
+    "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) return 1"
 )
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
 _ASK = "redis.call('SREM', KEYS[1], '') for _, each in ipairs(ARGV) do redis.call('SADD', KEYS[1], each) end return 1"
@@ -52,21 +57,21 @@ class RedisGoneGalleries:
     def __init__(self, client: "redis.Redis", prefix: str) -> None:
         self._redis: Any = client
         self._prefix = prefix
-        self._note, self._hold = client.register_script(NOTE), client.register_script(_HOLD)
+        self._note, self._hold = client.register_script(_NOTED), client.register_script(_HOLD)
         self._release, self._ask = client.register_script(_RELEASE), client.register_script(_ASK)
 
     def all(self) -> Mapping[str, Going]:
         with mapped_redis_errors("reading which galleries are being forgotten"):
             found = self._redis.hgetall(f"{self._prefix}:gone")
-        return {name.decode(): going for name, text in sorted(found.items()) if (going := _going(text)) is not None}
+        return {name.decode(): going for name, text in sorted(found.items()) if (going := _going(text))}
 
     def going(self, gallery: str) -> Going | None:
         with mapped_redis_errors("reading which galleries are being forgotten"):
             return _going(self._redis.hget(f"{self._prefix}:gone", gallery))
 
-    def note(self, gallery: str, going: Going) -> None:
+    def note(self, gallery: str, going: Going, holder: str) -> None:
         with mapped_redis_errors("noting which galleries are being forgotten"):
-            self._note(keys=[f"{self._prefix}:gone"], args=[gallery, wire.to_json(going)])
+            self._note(keys=[f"{self._prefix}:gone", self._held(gallery)], args=[gallery, wire.to_json(going), holder])
 
     def hold(self, gallery: str, holder: str, lease_s: float) -> bool:
         with mapped_redis_errors("forgetting a gallery"):
@@ -105,10 +110,13 @@ class RedisGoneGalleries:
                 there = cursor != 0
 
     def finish(self, gallery: str, epoch: str) -> None:
-        with mapped_redis_errors("noting which galleries are forgotten"):
-            # The name last: until then nothing else has it.
-            self._redis.delete(f"{self._prefix}:gone:{epoch}:extent")
-            self._redis.hdel(f"{self._prefix}:gone", gallery)
+        with (
+            mapped_redis_errors("noting which galleries are forgotten"),
+            self._redis.pipeline(transaction=True) as pipe,
+        ):
+            pipe.delete(f"{self._prefix}:gone:{epoch}:extent")
+            pipe.hdel(f"{self._prefix}:gone", gallery)
+            pipe.execute()
 
     def left(self, gallery: str, epoch: str) -> Iterator[str]:
         with mapped_redis_errors(f"looking for gallery {gallery}"):
@@ -120,8 +128,8 @@ class RedisGoneGalleries:
 
     def standing(self, gallery: str) -> str | None:
         with mapped_redis_errors(f"looking for gallery {gallery}"):
-            found = self._redis.hget(f"{self._prefix}:g:{gallery}:meta", "epoch")
-        return None if found is None else str(found.decode())
+            found = self._redis.hmget(f"{self._prefix}:g:{gallery}:meta", "epoch", "model_id", "sequence")
+        return None if found == [None] * 3 else (found[0] or b"").decode(errors="replace")
 
     def born_ms(self, gallery: str) -> int | None:
         with mapped_redis_errors(f"looking for gallery {gallery}"):
@@ -137,20 +145,32 @@ class RedisGoneGalleries:
 
 
 def _going(text: bytes | None) -> Going | None:
-    try:
-        return None if text is None else wire.from_json(Going, text)
-    except JobRejected:
+    if text is None:
         return None
+    try:
+        return wire.from_json(Going, text)
+    except JobRejected as fault:
+        raise StateUnavailable(f"what is noted of a gallery that is being forgotten cannot be read: {fault}") from None
 
 
 def _of_templates(rows: Mapping[bytes, bytes]) -> set[str]:
-    return {json.loads(text)[2] for text in rows.values()} - {""}
+    return _pictures(rows, lambda text: [json.loads(text)[2]])
 
 
 def _of_payloads(rows: Mapping[bytes, bytes]) -> set[str]:
+    # Removed ones are listed with what they were; others by their ids alone.
+    return _pictures(
+        rows, lambda text: [each[1] for each in json.loads(text).get("templates") or () if isinstance(each, list)]
+    )
+
+
+def _pictures(rows: Mapping[bytes, bytes], told: Callable[[bytes], Iterable[str]]) -> set[str]:
     found: set[str] = set()
-    for payload in rows.values():
-        told = json.loads(payload.partition(b"\n")[0])
-        # Removed ones are listed with what they were; others by their ids alone.
-        found.update(each[1] for each in told.get("templates") or () if isinstance(each, list))
+    for row in rows.values():
+        text = row.partition(b"\n")[0]
+        try:
+            found.update(told(text))
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError):
+            # Of a gallery that was damaged: whatever looks like one.
+            found.update(key_of(digest) for digest in DIGEST.findall(text.decode(errors="replace")))
     return found - {""}

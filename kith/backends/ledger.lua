@@ -194,13 +194,13 @@ if op == 'finish' then
 end
 
 if op == 'cancel' then
-  -- keep_done_s. Only what nobody works on: of a job that was started, something may have been done already.
+  -- keep_done_s, 1 for any. Else only what nobody works on: of a job that was started, something may have been done already.
   local was = redis.call('HMGET', job, 'stage', 'lane')
   if not was[1] then
     -- Also for who asks again because the answer was lost.
     return redis.call('GET', done) == 'cancelled' and 'cancelled' or ''
   end
-  if was[1] ~= 'sent' and was[1] ~= 'deferred' then return was[1] end
+  if was[1] ~= 'sent' and was[1] ~= 'deferred' and ARGV[5] ~= '1' then return was[1] end
   take(was[2])
   redis.call('DEL', job)
   remember('cancelled', ARGV[4])

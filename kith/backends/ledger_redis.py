@@ -108,8 +108,8 @@ class RedisLedger:
     def finish(self, job_id: str) -> None:
         self._run("finish", job_id, self._jobs.remember_done_s)
 
-    def cancel(self, job_id: str) -> bool:
-        stage = self._run("cancel", job_id, self._jobs.remember_done_s)
+    def cancel(self, job_id: str, *, force: bool = False) -> bool:
+        stage = self._run("cancel", job_id, self._jobs.remember_done_s, int(force))
         if stage in (Stage.STARTED, Stage.SAVED):
             raise TooLate(f"job {job_id} is being worked on ({stage}); it will be decided")
         return bool(stage == "cancelled")

@@ -24,12 +24,19 @@ _log = logging.getLogger(__name__)
 
 
 class WatchedVectors:
-    """Packs and opens them. keys: of encrypted galleries. Safe to call from many threads."""
+    """Packs and opens them. keys: of encrypted galleries. formats: shared with others of this process. Safe to call
+    from many threads."""
 
-    def __init__(self, client: "redis.Redis", prefix: str, keys: KeyStore | None) -> None:
+    def __init__(
+        self, client: "redis.Redis", prefix: str, keys: KeyStore | None, formats: RowFormats | None = None
+    ) -> None:
         self._redis: Any = client
         self._prefix = prefix
-        self._formats = RowFormats(keys)
+        self._formats = formats or RowFormats(keys)
+
+    def drop_unused(self) -> None:
+        """See RowFormats."""
+        self._formats.drop_unused()
 
     def as_text(self, gallery: str, vector: Vector) -> str:
         """One vector, float32 (d,), for a piece of news. Raises UnknownGallery, StateUnavailable, KeysUnavailable,

@@ -25,6 +25,8 @@ class RedisWatch:
         self.vectors = WatchedVectors(client, settings.redis.prefix, keys)
 
     def lead(self, holder: str, lease_s: float) -> int | None:
+        # Whoever watches asks all the time.
+        self.vectors.drop_unused()
         return int(self._script.run("lead", holder, round(lease_s * 1000))) or None
 
     def leave(self, holder: str) -> None:

@@ -13,7 +13,7 @@ from kith.cli.forget import receipt_folder, receipt_name, save_receipt
 from kith.cli.terminal import Json, answer, answer_json, client_for
 from kith.cli.wording import receipt_lines
 from kith.client import Client
-from kith.errors import UnknownGallery
+from kith.gallery import GalleryDamaged
 
 if TYPE_CHECKING:
     from kith.receipts import SignedReceipt
@@ -50,12 +50,11 @@ def forget(
     """
     with client_for(context) as client, counting(quiet=as_json) as tell:
         folder = receipt_folder(client, receipt)
-        # One that is being forgotten is there no more; whoever goes on with that was asked before.
-        with suppress(UnknownGallery):
-            info = client.galleries.info(gallery)
-            if not yes:
-                people = f"{info.subjects:,} people with {info.templates:,} templates"
-                ask_for_name(gallery, f"Gallery {gallery} ({people}) is erased, with everything that tells of it.")
+        # Whoever goes on with one that is being forgotten was asked before.
+        if not yes and client.gone.standing(gallery) is not None:
+            ask_for_name(
+                gallery, f"Gallery {gallery}{_size(client, gallery)} is erased, with everything that tells of it."
+            )
         saved: list[Path] = []
 
         def keep(signed: "SignedReceipt") -> None:
@@ -64,8 +63,7 @@ def forget(
         def told(done: dict[str, int]) -> None:
             for kind, words in _SHOWN.items():
                 if done.get(kind):
-                    most = done.get("vectors", 0) if kind == "enrolment_images" else 0
-                    tell(words, done[kind], max(done[kind], most))
+                    tell(words, done[kind], done[kind])
 
         signed = client.forget_gallery(gallery, save=keep, told=told)
         paused = _paused(client, gallery)
@@ -77,6 +75,13 @@ def forget(
     if paused:
         answer(f"paused, for their gallery is gone: {', '.join(paused)}; kith camera remove NAME")
     answer(f"receipt: {saved[0]}")
+
+
+def _size(client: Client, gallery: str) -> str:
+    with suppress(GalleryDamaged):
+        info = client.galleries.info(gallery)
+        return f" ({info.subjects:,} people with {info.templates:,} templates)"
+    return ""
 
 
 def _paused(client: Client, gallery: str) -> list[str]:

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 from kith import errors
 from kith.amending import ChangedMeanwhile
 from kith.errors import KithError, Retryable
+from kith.gallery import BeingForgotten, GalleryDamaged
 from kith.ledger import IdempotencyKeyReused
 from kith.outward import errors as outward
 
@@ -35,6 +36,8 @@ _TABLE: tuple[tuple[type[KithError], int, str], ...] = (
     (errors.NoAnswerYet, 504, "the job goes on; ask for it again (GET /v1/jobs/{job_id})"),
     (errors.StateFull, 503, "free memory of Redis, or raise maxmemory; reading and forgetting go on"),
     (errors.StoreDenied, 503, "correct the store's credentials or bucket (settings, section store)"),
+    (BeingForgotten, 503, "wait until that is done; `kith gallery list` names it, and how to go on with it"),
+    (GalleryDamaged, 503, "restore the gallery from an export; docs/operations.md says how"),
     (errors.CameraAway, 503, "see that the camera is on and its address right"),
     (Retryable, 503, "wait for Retry-After and send the same request again"),
     (errors.ImageTooLarge, 413, "send a smaller image, or raise the limit in the settings"),

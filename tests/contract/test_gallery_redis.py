@@ -470,7 +470,10 @@ class TestRedisOnly:
         assert "restore" in str(told.value)
         assert store.snapshot("gate").names
 
-    @pytest.mark.parametrize("part", ["payload", "settings", "sequence", "created_ms", "epoch"])
+    @pytest.mark.parametrize(
+        "part",
+        ["payload", "settings", "sequence", "created_ms", "epoch", "kind of meta", "kind of log", "kind of templates"],
+    )
     def test_a_gallery_damaged_in_redis_keeps_nobody_from_following_the_others(
         self,
         redis_client: redis.Redis,
@@ -496,6 +499,8 @@ class TestRedisOnly:
                     pipe.execute()
             elif part == "epoch":
                 redis_client.hdel(meta, part)
+            elif part.startswith("kind of "):
+                redis_client.set(f"{prefix}:g:door:{part.removeprefix('kind of ')}", b"rubbish")
             else:
                 redis_client.hset(meta, part, "rubbish")
             for seed in range(2, 8):

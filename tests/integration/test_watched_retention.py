@@ -131,3 +131,16 @@ def test_news_that_no_watcher_takes_are_erased(house: House) -> None:
     time.sleep(1.1)
     house.retention.run()
     assert house.sightings.waiting("door") == 0
+
+
+def test_what_a_camera_tells_of_a_gallery_that_is_gone_is_erased_and_of_no_other(
+    house: House, redis_client: redis.Redis, prefix: str
+) -> None:
+    for gallery in ("gone", "kept", "damaged"):
+        house.keep(gallery)
+        house.sightings.tell(gallery, [TrackBegun("front", "front.r.1", now_ms())])
+    house.galleries.drop("gone", house.galleries.info("gone").epoch)
+    redis_client.hset(f"{prefix}:g:damaged:meta", "sequence", "rubbish")
+    house.retention.run()
+    assert house.sightings.galleries() == ["damaged", "kept"]
+    assert not list(redis_client.scan_iter(f"{prefix}:sightings:gone*"))
