@@ -25,7 +25,7 @@ from kith.forgetting import BEYOND, WAIT_S
 from kith.gallery import GalleryStore
 from kith.gallery_jobs import GalleryJobs
 from kith.gone import Going, GoneGalleries
-from kith.held import Held
+from kith.held import ForgottenBySomebody, Held
 from kith.imagestore import ImageStore, key_of
 from kith.jobs import now_ms
 from kith.keys import SIGNING, KeyStore
@@ -167,7 +167,10 @@ class GalleryForgetting:
 
         def delete(pictures: set[str], kind: Kind = Kind.PROBE_IMAGES) -> None:
             held.check()
-            count(kind, deleting.delete(pictures))
+            gone = deleting.delete(pictures)
+            # It may have taken long, and what tells of them is erased next.
+            held.check()
+            count(kind, gone)
 
         held.check()
         jobs.end(force=True)
@@ -193,7 +196,8 @@ class GalleryForgetting:
 
     def _come(self, gallery: str, going: Going, held: Held) -> Going:
         held.check()
-        self._gone.note(gallery, going, held.holder)
+        if not self._gone.note(gallery, going, held.holder):
+            raise ForgottenBySomebody(f"gallery {gallery} is being forgotten by somebody else by now")
         self._told(going.done)
         return going
 

@@ -30,8 +30,8 @@ class GoneGalleries(Protocol):
         """How far it has come."""
         ...
 
-    def note(self, gallery: str, going: Going, holder: str) -> None:
-        """Note it, unless somebody else than `holder` is at it by now. Works when memory is full."""
+    def note(self, gallery: str, going: Going, holder: str) -> bool:
+        """Note it; False, and nothing is noted, when `holder` holds it no more. Works when memory is full."""
         ...
 
     def hold(self, gallery: str, holder: str, lease_s: float) -> bool:

@@ -69,9 +69,10 @@ class RedisGoneGalleries:
         with mapped_redis_errors("reading which galleries are being forgotten"):
             return _going(self._redis.hget(f"{self._prefix}:gone", gallery))
 
-    def note(self, gallery: str, going: Going, holder: str) -> None:
+    def note(self, gallery: str, going: Going, holder: str) -> bool:
+        keys = [f"{self._prefix}:gone", self._held(gallery)]
         with mapped_redis_errors("noting which galleries are being forgotten"):
-            self._note(keys=[f"{self._prefix}:gone", self._held(gallery)], args=[gallery, wire.to_json(going), holder])
+            return bool(self._note(keys=keys, args=[gallery, wire.to_json(going), holder]))
 
     def hold(self, gallery: str, holder: str, lease_s: float) -> bool:
         with mapped_redis_errors("forgetting a gallery"):

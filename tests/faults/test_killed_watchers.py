@@ -15,6 +15,7 @@ from pathlib import Path
 import redis
 
 from kith.backends.events_redis import RedisEvents
+from kith.backends.gallery_redis import RedisGalleryStore
 from kith.backends.sightings_redis import RedisSightings
 from kith.backends.valkey_embedded import EmbeddedValkey
 from kith.backends.watching_redis import RedisWatch
@@ -89,6 +90,7 @@ def test_twenty_watchers_killed_in_the_middle_lose_no_event_and_tell_none_twice(
         redis={"url": valkey.url, "prefix": prefix}, watch={"lease_s": 0.3, "gap_s": 1.0}, worker={"heartbeat_s": 0.5}
     )
     log, events = RedisSightings(redis_client, settings), RedisEvents(redis_client, settings)
+    RedisGalleryStore(redis_client, prefix).create("door", model_id="m", dimension=128)
     whose, kills, dice = dict[str, str](), 0, random.Random(7)
     with watchers(settings, redis_client, tmp_path) as running:
         walks = passing(People(known=60, strangers=60, seed=3))

@@ -25,14 +25,14 @@ PROGRAM = """
 from workers.memory import keep_memory, restart_with_one_heap
 restart_with_one_heap()
 keep_memory()
-import sys, threading
+import sys, threading, time
 import numpy as np
 from kith.free_memory import overwriting_freed, wipe_free_memory
 
 mark, kept_mark, *sizes = map(int, sys.argv[1:])
-kept, idle, end = [], threading.Barrier(5), threading.Event()
+kept, filled, freed, ends = [], threading.Barrier(4), bytearray(4), [threading.Lock() for _ in range(4)]
 
-def fill():
+def fill(number):
     marked = []
     for size in sizes:
         for _ in range(3):
@@ -44,15 +44,21 @@ def fill():
             if size < 1024:
                 marked.append(np.full(size // 8, mark, np.uint64).view(np.uint8)[:-3].copy())
             kept.append(np.full(size // 8, kept_mark, np.uint64))
+    # What one frees before another is done may be handed out again, for the list above to grow into: a gap in use.
+    filled.wait()
     del marked
-    idle.wait()
-    # A thread that waits, as those of a pool do: nobody can make it give back what it keeps for itself.
-    end.wait()
+    freed[number] = True
+    # A thread that waits, as those of a pool do: nobody can make it give back what it keeps for itself. By a lock, for
+    # which nothing is allocated any more.
+    ends[number].acquire()
 
 def fill_in_threads():
-    for _ in range(4):
-        threading.Thread(target=fill, daemon=True).start()
-    idle.wait()
+    freed[:] = bytes(4)
+    for number, end in enumerate(ends):
+        end.acquire(blocking=False)
+        threading.Thread(target=fill, args=(number,), daemon=True).start()
+    while not all(freed):
+        time.sleep(0.001)
 
 for line in sys.stdin:
     if line == "fill\\n":
