@@ -44,6 +44,8 @@ from tests.plain_gallery import unit
 
 D = 64
 WAIT_S = 0.2
+#: Long enough for a busy machine to renew it in time.
+LEASE_S = 4.0
 _GOOD = Quality(0.6, 0.8, 0.9, 0.9, 1.0)
 
 
@@ -344,7 +346,7 @@ def test_the_name_is_free_when_all_is_done_and_what_comes_then_is_the_next_one_s
 
 @pytest.mark.parametrize("house", ["plain"], indirect=True)
 def test_two_do_not_forget_it_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kith.held._LEASE_S", 0.5)
+    monkeypatch.setattr("kith.held._LEASE_S", LEASE_S)
     entered, goes_on = threading.Event(), threading.Event()
     whole = house.client._galleries.drop
 
@@ -358,7 +360,7 @@ def test_two_do_not_forget_it_at_once(house: House, monkeypatch: pytest.MonkeyPa
         first = threads.submit(house.forget)
         assert entered.wait(30)
         # However long that takes.
-        time.sleep(1.2)
+        time.sleep(1.5 * LEASE_S)
         with pytest.raises(ForgottenBySomebody, match="by somebody else just now"):
             house.forget()
         goes_on.set()
@@ -430,7 +432,7 @@ def test_who_sleeps_longer_than_others_wait_wakes_and_touches_nothing_of_the_nex
         "while it waits": (client.ledger, "workers"),
         "before it erases": (client._watched, "kept"),
     }[asleep]
-    monkeypatch.setattr("kith.held._LEASE_S", 0.5)
+    monkeypatch.setattr("kith.held._LEASE_S", LEASE_S)
     whole, later = getattr(part, verb), list[str]()
 
     def sleeps(*arguments: Any) -> Any:
@@ -439,7 +441,7 @@ def test_who_sleeps_longer_than_others_wait_wakes_and_touches_nothing_of_the_nex
         gone = client._connections.gone
         awake, hold = threading.Event(), gone.hold
         monkeypatch.setattr(gone, "hold", lambda *given: awake.wait(30) and hold(*given))
-        time.sleep(0.7)
+        time.sleep(1.2 * LEASE_S)
         GalleryForgetting(
             galleries=client._galleries, gone=RedisGoneGalleries(house.redis, "kith"), erasure=client.erasure,
             ledger=client.ledger, store=client.store, samples=client.samples, cameras=client.cameras,
