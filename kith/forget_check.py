@@ -99,7 +99,9 @@ class Checker:
             yield Leftover("key", f"the keys of gallery {gallery}")
         for beat in self._ledger.workers():
             at, epoch = (beat.galleries or {}).get(gallery), (beat.epochs or {}).get(gallery)
-            if at is not None and (epoch in (None, receipt.epoch) or at < 0):
+            # Who holds no copy does not say of which it is: where there is another by now, of that one.
+            same = epoch == receipt.epoch or (epoch is None and born_ms is None)
+            if at is not None and (same or at < 0):
                 yield Leftover("replica", f"worker {beat.worker_id}")
 
     def _in_redis(self, receipt: Receipt, traces: Traces, tracer: Tracer, names: tuple[str, ...]) -> Iterator[Leftover]:

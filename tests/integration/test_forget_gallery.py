@@ -339,6 +339,8 @@ def test_the_name_is_free_when_all_is_done_and_what_comes_then_is_the_next_one_s
     probe = client.store.put(b"a later probe")
     publish(client, job("later", "staff", ImageRef(probe)), Face(Outcome.MATCH, "Emmy Noether", "1", 0.9))
     watched(client, "staff", probe)
+    # A worker that enrolled somebody in it, and holds no copy of it.
+    client.ledger.beat(beat("enrols", {"staff": 1}, {}))
     assert house.left(signed) == []
     assert (client.store.exists(enrolled), client.store.exists(probe)) == (True, True)
     assert client.galleries.info("staff").subjects == 1
