@@ -13,6 +13,7 @@ from kith.cli.forget import receipt_folder, receipt_name, save_receipt
 from kith.cli.terminal import Json, answer, answer_json, client_for
 from kith.cli.wording import receipt_lines
 from kith.client import Client
+from kith.errors import UnknownGallery
 from kith.gallery import GalleryDamaged
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def forget(
     with client_for(context) as client, counting(quiet=as_json) as tell:
         folder = receipt_folder(client, receipt)
         # Whoever goes on with one that is being forgotten was asked before.
+        people, templates = _size(client, gallery)
         if not yes and client.gone.standing(gallery) is not None:
-            ask_for_name(
-                gallery, f"Gallery {gallery}{_size(client, gallery)} is erased, with everything that tells of it."
-            )
+            size = f" ({people:,} people with {templates:,} templates)" if templates else ""
+            ask_for_name(gallery, f"Gallery {gallery}{size} is erased, with everything that tells of it.")
         saved: list[Path] = []
 
         def keep(signed: "SignedReceipt") -> None:
@@ -63,7 +64,7 @@ def forget(
         def told(done: dict[str, int]) -> None:
             for kind, words in _SHOWN.items():
                 if done.get(kind):
-                    tell(words, done[kind], done[kind])
+                    tell(words, done[kind], max(done[kind], templates if kind == "enrolment_images" else 0))
 
         signed = client.forget_gallery(gallery, save=keep, told=told)
         paused = _paused(client, gallery)
@@ -77,11 +78,12 @@ def forget(
     answer(f"receipt: {saved[0]}")
 
 
-def _size(client: Client, gallery: str) -> str:
-    with suppress(GalleryDamaged):
+def _size(client: Client, gallery: str) -> tuple[int, int]:
+    """People and templates; 0 where that cannot be said, or not any more."""
+    with suppress(UnknownGallery, GalleryDamaged):
         info = client.galleries.info(gallery)
-        return f" ({info.subjects:,} people with {info.templates:,} templates)"
-    return ""
+        return info.subjects, info.templates
+    return 0, 0
 
 
 def _paused(client: Client, gallery: str) -> list[str]:
